@@ -1,0 +1,1 @@
+"""What learns: the sidecar beside the engine, its learner, and the learned state."""

@@ -1,0 +1,181 @@
+"""The learner: a student sidecar that takes steps, and a teacher sidecar that answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from moase_edge.adapt.sidecar import Sidecar, Taps
+from moase_edge.adapt.state import AdaptedState, copy_optimizer_state
+from moase_edge.adapt.views import VIEWS
+from moase_edge.errors import ConfigError
+from moase_edge.moase.adapter import MoaseAdapter
+from moase_edge.moase.experts import Experts
+from moase_edge.moase.objectives import OBJECTIVES, Views
+from moase_edge.moase.proximal import PROXIMAL_FORMS
+from moase_edge.moase.restore import restore_at_random
+from moase_edge.moase.step import StepReport, forward_and_adapt
+from moase_edge.moase.teacher import make_teacher
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherDistance:
+    """How far the learned weights have moved: Euclidean norms over the trained parameters."""
+
+    student_teacher: float
+    teacher_source: float
+
+
+class Learner:
+    """Learns from taps, one batch at a time (arXiv 2405.16486 on a split network).
+
+    Both sidecars share every frozen tensor; only trained parameters exist twice, and once more as their source.
+
+    Args:
+        sidecar: at its source state; the learner takes it over as the student.
+        train: parts that learn, of "adapter", "norm", "head".
+        objectives: weight of each objective, by name.
+        view, view_strength: what the student sees (see `adapt.views`).
+        proximal: form of the HP loss or "none"; `proximal_anchor` is "source" or "teacher".
+        restore_probability: share of single weights set back to the source per step.
+        seed: of view and restore.
+
+    The other arguments are those of `moase.step.forward_and_adapt` and of Adam.
+    """
+
+    def __init__(
+        self,
+        sidecar: Sidecar,
+        *,
+        train: Sequence[str] = ("adapter",),
+        lr: float = 1e-4,
+        betas: tuple[float, float] = (0.9, 0.99),
+        max_grad_norm: float = 1.0,
+        alpha: float = 0.99,
+        objectives: Mapping[str, float] | None = None,
+        view: str = "channel-dropout",
+        view_strength: float = 0.1,
+        proximal: str = "squared",
+        proximal_anchor: str = "source",
+        proximal_weight: float = 0.01,
+        restore_probability: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        self.student = sidecar
+        for part in trained_parts(sidecar, train):
+            part.requires_grad_(True)
+        self.teacher = make_teacher(sidecar)
+        self.source = make_teacher(sidecar)
+        names = [name for name, p in self.student.named_parameters() if p.requires_grad]
+        if not names:
+            raise ConfigError(f"nothing to train: this sidecar has no weights in {', '.join(train)}.")
+        self._trained: list[Tensor] = [self.student.get_parameter(name) for name in names]
+        self._averaged: list[Tensor] = [self.teacher.get_parameter(name) for name in names]
+        self._original: list[Tensor] = [self.source.get_parameter(name) for name in names]
+        self._optimizer = torch.optim.Adam(self._trained, lr=lr, betas=betas, fused=True)
+        self._objectives = [
+            (OBJECTIVES[name], weight) for name, weight in (objectives or {"consistency": 1.0}).items()
+        ]
+        self._view, self._view_strength = VIEWS[view], view_strength
+        self._proximal, self._proximal_weight = proximal, proximal_weight
+        self._anchor = self.source if proximal_anchor == "source" else self.teacher
+        self._alpha, self._max_grad_norm = alpha, max_grad_norm
+        self._restore_probability = restore_probability
+        self._seed = seed
+        self._generator = torch.Generator(device=self._trained[0].device).manual_seed(seed)
+        self.updates = 0
+
+    @torch.no_grad()
+    def predict(self, taps: Taps) -> Views:
+        """The teacher's answer: logits (B, K), features (B, C), detached."""
+        return cast(Views, self.teacher(taps))
+
+    def learn(self, taps: Taps, teacher: Views) -> StepReport:
+        """One step on a batch that the teacher has answered.
+
+        Raises:
+            AdaptationError: loss or gradient is not finite; nothing was changed.
+        """
+        view = self._view(taps, self._view_strength, self._generator)
+        report = forward_and_adapt(
+            partial(self.student, view),
+            teacher,
+            trained=self._trained,
+            averaged=self._averaged,
+            optimizer=self._optimizer,
+            objectives=self._objectives,
+            proximal=self._pull if self._proximal != "none" and self._proximal_weight else None,
+            alpha=self._alpha,
+            max_grad_norm=self._max_grad_norm,
+            restore=self._restore if self._restore_probability else None,
+        )
+        self.updates += 1
+        return report
+
+    def distance(self) -> TeacherDistance:
+        """How far student, teacher and source lie apart."""
+        return TeacherDistance(
+            student_teacher=_distance(self._trained, self._averaged),
+            teacher_source=_distance(self._averaged, self._original),
+        )
+
+    def snapshot(self) -> AdaptedState:
+        """A copy of everything that was learned, the optimiser and the random state included."""
+        return AdaptedState(
+            student=[p.detach().clone() for p in self._trained],
+            teacher=[p.detach().clone() for p in self._averaged],
+            optimizer=copy_optimizer_state(self._optimizer.state_dict()),
+            generator=self._generator.get_state(),
+            updates=self.updates,
+        )
+
+    @torch.no_grad()
+    def restore(self, state: AdaptedState) -> None:
+        """Go back to a snapshot, bit for bit."""
+        torch._foreach_copy_(self._trained, state.student)
+        torch._foreach_copy_(self._averaged, state.teacher)
+        self._optimizer.load_state_dict(copy_optimizer_state(state.optimizer))
+        self._generator.set_state(state.generator)
+        self.updates = state.updates
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        """Go back to the source, bit for bit, as if nothing had been learned."""
+        torch._foreach_copy_(self._trained, self._original)
+        torch._foreach_copy_(self._averaged, self._original)
+        self._optimizer.state.clear()
+        self._generator.manual_seed(self._seed)
+        self.updates = 0
+
+    def _pull(self) -> Tensor:
+        form = PROXIMAL_FORMS[self._proximal]
+        return self._proximal_weight * form(experts_of(self.student), experts_of(self._anchor))
+
+    def _restore(self) -> None:
+        restore_at_random(self._trained, self._original, self._restore_probability, self._generator)
+
+
+def trained_parts(sidecar: Sidecar, train: Sequence[str]) -> list[nn.Module]:
+    """The modules behind the names "adapter", "norm" and "head"."""
+    parts: dict[str, list[nn.Module | None]] = {
+        "adapter": [sidecar.adapters],
+        "norm": [sidecar.norm, sidecar.fc_norm],
+        "head": [sidecar.head, sidecar.head_dist],
+    }
+    return [module for name in train for module in parts[name] if module is not None]
+
+
+def experts_of(sidecar: Sidecar) -> list[Experts]:
+    """The experts of every adapter, in order."""
+    return [cast(MoaseAdapter, adapter).experts for adapter in sidecar.adapters]
+
+
+def _distance(first: Sequence[Tensor], second: Sequence[Tensor]) -> float:
+    with torch.no_grad():
+        norms = torch._foreach_norm(torch._foreach_sub(list(first), list(second)))
+        return float(torch.stack(norms).norm())

@@ -1,0 +1,1 @@
+"""The artifact: one folder that holds everything a device needs, described by a manifest."""

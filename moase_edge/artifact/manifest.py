@@ -1,0 +1,117 @@
+"""The manifest: what an artifact holds, what it was made from, and what it needs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, AwareDatetime, Field
+
+from moase_edge.artifact.preprocess_spec import PreprocessSpec
+from moase_edge.artifact.specs import SidecarSpec, TensorSpec
+from moase_edge.config.base import Settings
+from moase_edge.config.moase import MoaseSettings
+
+SCHEMA_VERSION = 1
+
+
+def _inside_the_folder(path: str) -> str:
+    """Refuse any file name that could point outside the artifact's own folder."""
+    parts = PurePosixPath(path).parts
+    if not parts or path != str(PurePosixPath(path)) or "\\" in path or ":" in path:
+        raise ValueError("not a plain relative path")
+    if PurePosixPath(path).is_absolute() or ".." in parts:
+        raise ValueError("leaves the artifact's folder")
+    return path
+
+
+def _sha256(digest: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{64}", digest):
+        raise ValueError("not a sha256 in lower-case hexadecimal")
+    return digest
+
+
+FileName = Annotated[str, AfterValidator(_inside_the_folder)]
+Digest = Annotated[str, AfterValidator(_sha256)]
+
+
+class EngineEntry(Settings):
+    """One engine of the artifact and what it needs of a device."""
+
+    file: FileName
+    runtime: Literal["onnx"] = "onnx"
+    precision: Literal["fp32"] = "fp32"
+    opset: int = Field(ge=18)
+
+
+class Provenance(Settings):
+    """Where the weights came from.
+
+    Attributes:
+        backbone: the name that was asked for.
+        architecture: timm's name of it.
+        weights: "pretrained", "checkpoint" or "random".
+        checkpoint: file name and sha256 of the checkpoint.
+        seed: of random weights and of the adapter's start.
+        versions: of the packages that took part.
+    """
+
+    backbone: str
+    architecture: str
+    weights: Literal["pretrained", "checkpoint", "random"]
+    checkpoint: str | None = None
+    checkpoint_sha256: Digest | None = None
+    seed: int
+    versions: dict[str, str]
+
+
+class ParityFigures(Settings):
+    """Worst deviations from in-block MoASE in PyTorch; parity.json has them one by one."""
+
+    passed: bool
+    taps: float
+    logits: float
+    gradients: float
+    tolerance: float
+
+
+class Manifest(Settings):
+    """The content of manifest.json.
+
+    Attributes:
+        identity: sha256 over weights, split and MoASE settings; adapted state is bound to it.
+        files: sha256 of every other file in the folder.
+        manifest_sha256: of this manifest without this field, as canonical JSON.
+    """
+
+    schema_version: int
+    created_at: AwareDatetime
+    moase_edge_version: str
+    name: str
+    task: Literal["classify"] = "classify"
+    labels: tuple[str, ...] | None
+    identity: Digest
+    provenance: Provenance
+    preprocess: PreprocessSpec
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    sidecar: SidecarSpec
+    moase: MoaseSettings
+    engines: tuple[EngineEntry, ...] = Field(min_length=1)
+    parity: ParityFigures
+    files: dict[FileName, Digest]
+    manifest_sha256: Digest
+
+
+def seal(fields: dict[str, Any]) -> str:
+    """sha256 of a manifest's JSON fields, the field `manifest_sha256` left out."""
+    content = {key: value for key, value in fields.items() if key != "manifest_sha256"}
+    return hashlib.sha256(canonical_json(content)).hexdigest()
+
+
+def canonical_json(value: object) -> bytes:
+    """One byte sequence for one value: sorted keys, no white space."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()

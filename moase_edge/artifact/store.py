@@ -1,0 +1,139 @@
+"""Write an artifact, read one back, find the newest."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from moase_edge.artifact.files import sha256_of
+from moase_edge.artifact.manifest import SCHEMA_VERSION, Manifest, seal
+from moase_edge.config.base import describe_faults
+from moase_edge.errors import ArtifactError, ConfigError
+
+MANIFEST = "manifest.json"
+DEFAULT_ROOT = Path("artifacts")
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A folder whose manifest was read; `verify` says whether its files are the ones it names."""
+
+    folder: Path
+    manifest: Manifest
+
+    def path(self, name: str) -> Path:
+        """The place of a file that the manifest names."""
+        return self.folder / name
+
+    def verify(self) -> None:
+        """Check every file against its hash.
+
+        Raises:
+            ArtifactError: a file is missing, leaves the folder through a link, or has changed.
+        """
+        root = self.folder.resolve()
+        for name, expected in self.manifest.files.items():
+            path = self.path(name)
+            if not path.is_file():
+                raise ArtifactError(f"{path} is missing, though the manifest names it. {_AGAIN}")
+            if root not in path.resolve().parents:
+                raise ArtifactError(f"{path} is a link that leaves the artifact's folder. {_AGAIN}")
+            found = sha256_of(path)
+            if found != expected:
+                raise ArtifactError(
+                    f"{path} has changed: sha256 {found[:12]}..., the manifest says {expected[:12]}.... {_AGAIN}"
+                )
+
+
+_AGAIN = "Copy the artifact again, or make it anew with `moase-edge export --force`."
+
+
+def write_manifest(folder: Path, fields: dict[str, Any]) -> Manifest:
+    """Complete the manifest with the hash of every file in `folder` and write it there."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    fields = {
+        **fields,
+        "schema_version": SCHEMA_VERSION,
+        "files": {path.relative_to(folder).as_posix(): sha256_of(path) for path in files},
+        "manifest_sha256": "0" * 64,
+    }
+    plain = Manifest(**fields).model_dump(mode="json")
+    plain["manifest_sha256"] = seal(plain)
+    (folder / MANIFEST).write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+    return Manifest(**plain)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of an artifact, checked against its own hash; no other file is read.
+
+    Raises:
+        ArtifactError: missing, damaged, of a newer schema, or changed by hand.
+    """
+    path = folder / MANIFEST
+    if not folder.is_dir():
+        raise ArtifactError(f"no artifact at {folder}: no such folder. Make one with `moase-edge export`.")
+    plain = _read_json(path)
+    version = plain.get("schema_version")
+    if not isinstance(version, int) or version > SCHEMA_VERSION:
+        raise ArtifactError(
+            f"{path} has schema version {version!r}; this moase-edge reads up to {SCHEMA_VERSION}. "
+            "Update moase-edge on this machine, or export again with this version."
+        )
+    try:
+        manifest = Manifest(**plain)
+    except ValidationError as exc:
+        raise ArtifactError(f"{path} is not a valid manifest:\n{describe_faults(exc)}\n{_AGAIN}") from exc
+    if seal(plain) != manifest.manifest_sha256:
+        raise ArtifactError(f"{path} has changed since it was written: its own hash differs. {_AGAIN}")
+    return manifest
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as exc:
+        raise ArtifactError(f"{path} is missing: {path.parent} is no artifact. {_AGAIN}") from exc
+    except (OSError, ValueError) as exc:
+        raise ArtifactError(f"{path} cannot be read as JSON: {exc}. {_AGAIN}") from exc
+    if not isinstance(plain, dict):
+        raise ArtifactError(f"{path} holds no JSON object. {_AGAIN}")
+    return plain
+
+
+def load_artifact(folder: Path, *, verify: bool = True) -> Artifact:
+    """Read an artifact and, unless told otherwise, check every file's hash.
+
+    Raises:
+        ArtifactError: it cannot be trusted, and why.
+    """
+    artifact = Artifact(folder, read_manifest(folder))
+    if verify:
+        artifact.verify()
+    return artifact
+
+
+def newest_artifact(root: Path = DEFAULT_ROOT) -> Path:
+    """The folder below `root` whose valid manifest was created last.
+
+    Raises:
+        ConfigError: there is none; names what was found invalid.
+    """
+    created, refused = {}, []
+    for path in sorted(root.glob(f"*/{MANIFEST}")) if root.is_dir() else []:
+        if path.parent.name.startswith("."):
+            continue
+        try:
+            created[path.parent] = read_manifest(path.parent).created_at
+        except ArtifactError as exc:
+            refused.append(f"  {exc}")
+    if not created:
+        found = "\nNot usable:\n" + "\n".join(refused) if refused else ""
+        raise ConfigError(
+            f"no artifact under {root}/. Make one with `moase-edge export --backbone vit_b16`, "
+            f"or name one with --artifact.{found}"
+        )
+    return max(created, key=lambda folder: created[folder])

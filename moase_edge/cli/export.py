@@ -1,0 +1,64 @@
+"""`moase-edge export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from moase_edge.config.names import Preset
+
+
+def export(
+    backbone: Annotated[
+        str, typer.Option(help="vit_b16, deit_tiny, ..., timm's own name, or digits_vit (the demo's).")
+    ],
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Weights: .safetensors, or a .pth that holds weights only.")
+    ] = None,
+    pretrained: Annotated[
+        bool | None,
+        typer.Option(
+            "--pretrained/--no-pretrained",
+            help="Fetch the published weights (the default without --checkpoint), or take random ones.",
+            show_default=False,
+        ),
+    ] = None,
+    num_classes: Annotated[
+        int | None, typer.Option(min=0, help="Classes of the head; 0 for none. Default: the weights' own.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Class names: a line each, a JSON list, or index to name.")
+    ] = None,
+    adapt_blocks: Annotated[int, typer.Option(help="Adapt the last k blocks.")] = 1,
+    preset: Annotated[Preset, typer.Option(help="Form of the adapter: edge (ours), paper, or official.")] = "edge",
+    experts: Annotated[int, typer.Option(help="Experts of an adapter, an even number.")] = 4,
+    rank: Annotated[int, typer.Option(help="Hidden width of one expert.")] = 48,
+    seed: Annotated[int, typer.Option(help="Of random weights and of the adapters' start.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write. Default: artifacts/BACKBONE.", show_default=False)
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an artifact that is there.")] = False,
+) -> None:
+    """Build an artifact: the frozen backbone as an ONNX engine, the trainable sidecar, proof that they agree."""
+    from moase_edge.cli.export_view import ExportView
+    from moase_edge.config.base import load_settings
+    from moase_edge.config.moase import MoaseSettings
+    from moase_edge.export.bundle import ExportRequest, export_artifact
+
+    moase = load_settings(MoaseSettings, {"preset": preset, "experts": experts, "rank": rank})
+    request = ExportRequest(
+        backbone=backbone,
+        checkpoint=checkpoint,
+        pretrained=pretrained,
+        num_classes=num_classes,
+        labels=labels,
+        adapt_blocks=adapt_blocks,
+        moase=moase,
+        seed=seed,
+    )
+    folder = out or Path("artifacts") / backbone
+    with ExportView() as view:
+        artifact = export_artifact(request, folder, force=force, on_stage=view.stage)
+    view.show(artifact)

@@ -1,0 +1,53 @@
+"""What `export` shows."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from types import TracebackType
+
+from rich.console import Console
+
+from moase_edge.artifact.store import Artifact
+
+
+class ExportView:
+    """A line per stage on standard error with its time, and a summary on standard output."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._began_s = self._stage_began_s = perf_counter()
+        self._stage: str | None = None
+
+    def __enter__(self) -> ExportView:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._finish_stage()
+
+    def stage(self, name: str) -> None:
+        """A stage begins, the one before ended."""
+        self._finish_stage()
+        self._stage, self._stage_began_s = name, perf_counter()
+
+    def _finish_stage(self) -> None:
+        if self._stage is not None:
+            self._console.print(f"  {perf_counter() - self._stage_began_s:6.1f} s  {self._stage}", highlight=False)
+
+    def show(self, artifact: Artifact) -> None:
+        """What was made, how well it agrees, and how to go on."""
+        manifest, console = artifact.manifest, Console()
+        sizes = sum(artifact.path(name).stat().st_size for name in manifest.files)
+        parity = manifest.parity
+        console.print(
+            f"[bold]{artifact.folder}[/bold]  {sizes / 2**20:.1f} MiB in {perf_counter() - self._began_s:.1f} s\n"
+            f"  adapts the last {manifest.sidecar.adapt_blocks} of {manifest.sidecar.depth} blocks "
+            f"({manifest.moase.preset}, {manifest.moase.experts} experts of rank {manifest.moase.rank})\n"
+            f"  parity with PyTorch, relative: taps {parity.taps:.1e}, logits {parity.logits:.1e}, gradients "
+            f"{parity.gradients:.1e}; tolerance {parity.tolerance:.0e}\n"
+            f"  next: moase-edge run --artifact {artifact.folder} --camera 0",
+            highlight=False,
+            soft_wrap=True,
+        )

@@ -1,0 +1,48 @@
+"""What `inspect` shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.markup import escape
+from rich.table import Table
+
+from moase_edge.artifact.manifest import Manifest
+from moase_edge.artifact.specs import TensorSpec
+from moase_edge.artifact.store import Artifact
+
+
+def manifest_table(artifact: Artifact) -> Table:
+    """The manifest's main facts, one a row."""
+    table = Table(title=escape(str(artifact.folder)), show_header=False, title_justify="left")
+    for name, value in _facts(artifact.manifest):
+        table.add_row(name, escape(value))
+    return table
+
+
+def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    source, sidecar, moase, parity = manifest.provenance, manifest.sidecar, manifest.moase, manifest.parity
+    yield (
+        "backbone",
+        f"{source.backbone} ({source.architecture}), {sidecar.depth} blocks, {sidecar.channels} channels",
+    )
+    yield "weights", source.weights + (f", {source.checkpoint}" if source.checkpoint else "")
+    yield "created", f"{manifest.created_at:%Y-%m-%d %H:%M:%S %Z} by moase-edge {manifest.moase_edge_version}"
+    yield (
+        "task",
+        f"{manifest.task}, {sidecar.classes or 'no'} classes, {'named' if manifest.labels else 'unnamed'}",
+    )
+    pre = manifest.preprocess
+    yield "preprocess", f"{pre.height}x{pre.width}, {pre.crop_mode} crop {pre.crop_pct:g}, {pre.interpolation}"
+    form = f"{moase.preset}, {moase.experts} experts of rank {moase.rank}"
+    yield "adapters", f"in the last {sidecar.adapt_blocks} blocks, {form}"
+    for tensor in (*manifest.inputs, *manifest.outputs):
+        yield tensor.name, f"{_shape(tensor)}  {tensor.meaning}"
+    for engine in manifest.engines:
+        yield "engine", f"{engine.file}: {engine.runtime}, {engine.precision}, opset {engine.opset}"
+    yield "parity", f"taps {parity.taps:.1e}, logits {parity.logits:.1e}, gradients {parity.gradients:.1e}"
+    yield "identity", manifest.identity
+
+
+def _shape(tensor: TensorSpec) -> str:
+    return "x".join("B" if size is None else str(size) for size in tensor.shape)

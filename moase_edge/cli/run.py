@@ -1,0 +1,67 @@
+"""`moase-edge run`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from moase_edge.config.names import EngineName
+
+
+def run(
+    camera: Annotated[int | None, typer.Option(min=0, help="Number of a camera: N is /dev/videoN.")] = None,
+    source: Annotated[
+        str | None, typer.Option(help="A video file, a picture, a folder or a glob of pictures, camera:N.")
+    ] = None,
+    artifact: Annotated[
+        Path | None, typer.Option(help="Artifact folder. Default: the newest under artifacts/.")
+    ] = None,
+    engine: Annotated[
+        EngineName, typer.Option(help="What runs the backbone: ort (CPU), ort-cuda, or the best of them.")
+    ] = "auto",
+    adapt: Annotated[
+        str,
+        typer.Option(
+            help="every: learn from each frame; every-N: from each N-th; hold: answer adapted, learn nothing; "
+            "off: the frozen model, without PyTorch."
+        ),
+    ] = "every",
+    settings: Annotated[
+        Path | None, typer.Option(help="JSON file with settings of the learner (lr, alpha, view, ...).")
+    ] = None,
+    max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many frames.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads of the engine and of PyTorch. Default: their own choice.")
+    ] = None,
+    emit: Annotated[
+        str | None, typer.Option(help="Hand each answer to other programs: jsonl:- (stdout) or jsonl:FILE.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Folder for the report. Default: reports/DATE-TIME.", show_default=False)
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a report that is there.")] = False,
+) -> None:
+    """Answer every frame of a camera or file, and learn from it.
+
+    Files are answered frame by frame; a camera gives its newest frame, and dropped ones are counted. The report
+    holds a line per frame, latency of every stage, plots and one HTML page; Ctrl-C still writes it.
+    """
+    from moase_edge.cli.run_command import RunArguments, execute
+
+    execute(
+        RunArguments(
+            camera=camera,
+            source=source,
+            artifact=artifact,
+            engine=engine,
+            adapt=adapt,
+            settings=settings,
+            max_frames=max_frames,
+            threads=threads,
+            emit=emit,
+            report=report,
+            force=force,
+        )
+    )

@@ -1,0 +1,1 @@
+"""Settings: one frozen pydantic model a part, unknown keys refused, all faults reported together."""

@@ -1,0 +1,65 @@
+"""Settings of the learner."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from moase_edge.config.base import Settings
+from moase_edge.config.names import Preset
+
+ObjectiveName = Literal["consistency"]
+ProximalForm = Literal["none", "squared", "expert-norm", "tensor-norm"]
+ProximalAnchor = Literal["source", "teacher"]
+ViewName = Literal["same", "channel-dropout", "feature-noise"]
+TrainedPart = Literal["adapter", "norm", "head"]
+
+
+class AdaptSettings(Settings):
+    """How the sidecar learns from a frame.
+
+    Attributes:
+        train: parts of the sidecar that learn; the rest stays frozen.
+        lr: learning rate of Adam (paper: 1e-4).
+        betas: Adam's (paper: 0.9, 0.99).
+        max_grad_norm: the gradient is scaled down to this norm.
+        alpha: share of the teacher that stays in each average (paper: 0.999, half gone in 693 updates).
+        objectives: name and weight of each loss.
+        view: what the student sees of the taps; `same` leaves it no signal at the start.
+        view_strength: share of channels dropped, or noise in units of each tap's spread.
+        proximal, proximal_anchor, proximal_weight: form, reference and mu of the HP loss.
+        restore_probability: share of weights set back to the source per step (CoTTA: 0.01).
+        seed: of the view and of the restore.
+    """
+
+    train: tuple[TrainedPart, ...] = Field(default=("adapter",), min_length=1)
+    lr: float = Field(default=1e-4, gt=0, le=1)
+    betas: tuple[float, float] = (0.9, 0.99)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    alpha: float = Field(default=0.99, ge=0, lt=1)
+    objectives: dict[ObjectiveName, float] = Field(default={"consistency": 1.0}, min_length=1)
+    view: ViewName = "channel-dropout"
+    view_strength: float = Field(default=0.1, ge=0, lt=1)
+    proximal: ProximalForm = "squared"
+    proximal_anchor: ProximalAnchor = "source"
+    proximal_weight: float = Field(default=0.01, ge=0)
+    restore_probability: float = Field(default=0.0, ge=0, le=1)
+    seed: int = 0
+
+
+# The published steps; on the split they are labelled variants (only the sidecar learns).
+_PUBLISHED = {
+    "lr": 1e-4,
+    "max_grad_norm": float("inf"),
+    "alpha": 0.999,
+    "view": "same",
+    "view_strength": 0.0,
+    "proximal_anchor": "teacher",
+    "proximal_weight": 1.0,
+}
+ADAPT_PRESETS: dict[Preset, AdaptSettings] = {
+    "edge": AdaptSettings(),
+    "paper": AdaptSettings(**_PUBLISHED, proximal="expert-norm"),  # type: ignore[arg-type]
+    "official": AdaptSettings(**_PUBLISHED, proximal="tensor-norm", restore_probability=0.01),  # type: ignore[arg-type]
+}

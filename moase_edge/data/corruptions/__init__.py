@@ -1,0 +1,111 @@
+"""The common corruptions of Hendrycks & Dietterich 2019 (arXiv 1903.12261), made on the fly.
+
+Own code after the published definitions; `docs/corruptions.md` has the sources of the constants, how closely the
+statistics agree with the published package, and what deviates.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+import numpy as np
+
+from moase_edge.data.corruptions.blur import (
+    DEFOCUS_BLUR,
+    GAUSSIAN_BLUR,
+    GLASS_BLUR,
+    MOTION_BLUR,
+    ZOOM_BLUR,
+)
+from moase_edge.data.corruptions.corruption import (
+    MAX_SEVERITY,
+    ConstantSet,
+    Corruption,
+    Image,
+    constants_for,
+)
+from moase_edge.data.corruptions.digital import (
+    BRIGHTNESS,
+    CONTRAST,
+    ELASTIC_TRANSFORM,
+    JPEG_COMPRESSION,
+    PIXELATE,
+    SATURATE,
+)
+from moase_edge.data.corruptions.noise import GAUSSIAN_NOISE, IMPULSE_NOISE, SHOT_NOISE, SPECKLE_NOISE
+from moase_edge.data.corruptions.weather import FOG, FROST, SNOW, SPATTER
+from moase_edge.errors import ConfigError
+
+__all__ = [
+    "COMMON_CORRUPTIONS",
+    "CORRUPTIONS",
+    "MAX_SEVERITY",
+    "ConstantSet",
+    "Corruption",
+    "Image",
+    "constants_for",
+    "corrupt",
+]
+
+CORRUPTIONS: dict[str, Corruption[Any]] = {
+    "gaussian_noise": GAUSSIAN_NOISE,
+    "shot_noise": SHOT_NOISE,
+    "impulse_noise": IMPULSE_NOISE,
+    "defocus_blur": DEFOCUS_BLUR,
+    "glass_blur": GLASS_BLUR,
+    "motion_blur": MOTION_BLUR,
+    "zoom_blur": ZOOM_BLUR,
+    "snow": SNOW,
+    "frost": FROST,
+    "fog": FOG,
+    "brightness": BRIGHTNESS,
+    "contrast": CONTRAST,
+    "elastic_transform": ELASTIC_TRANSFORM,
+    "pixelate": PIXELATE,
+    "jpeg_compression": JPEG_COMPRESSION,
+    "speckle_noise": SPECKLE_NOISE,
+    "gaussian_blur": GAUSSIAN_BLUR,
+    "spatter": SPATTER,
+    "saturate": SATURATE,
+}
+"""By name: the 15 of the benchmark in the published order, then the 4 meant for validation."""
+
+COMMON_CORRUPTIONS: tuple[str, ...] = tuple(CORRUPTIONS)[:15]
+"""The 15 of the benchmark, in the published order."""
+
+
+def corrupt(
+    image: Image,
+    name: str,
+    severity: int,
+    rng: np.random.Generator,
+    *,
+    constants: ConstantSet | None = None,
+) -> Image:
+    """Corrupt one frame.
+
+    Args:
+        image: H x W x 3, RGB, uint8, at least 16 px on each side; not changed.
+        name: a key of CORRUPTIONS.
+        severity: 1 to 5.
+        rng: the only source of chance; the same state gives the same bytes.
+        constants: `imagenet` takes those of ImageNet-C, `cifar` those of CIFAR-10-C, which are milder. None takes
+            `cifar` where the shorter side is below 64 px, else `imagenet`.
+
+    Returns:
+        A new array of the same shape, uint8, C-contiguous.
+
+    Raises:
+        ConfigError: an unknown name, a severity out of range, or an image that is not one.
+    """
+    corruption = CORRUPTIONS.get(name)
+    if corruption is None:
+        raise ConfigError(_unknown(name))
+    return corruption(image, severity, rng, constants=constants)
+
+
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(str(name), CORRUPTIONS, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"corruption {name!r} does not exist; {hint}expected one of {', '.join(CORRUPTIONS)}"

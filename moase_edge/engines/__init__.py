@@ -1,0 +1,1 @@
+"""Engines: named tensors in, named tensors out, whatever runs them."""

@@ -1,0 +1,42 @@
+"""A PyTorch module as an engine: the reference, and the way to run without any other executor."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from moase_edge.engines.base import Tensors
+from moase_edge.errors import EngineError
+
+
+class TorchEngine:
+    """Runs a module whose forward takes images and returns tensors in a known order.
+
+    Args:
+        module: in evaluation mode, on `device`.
+        outputs: names of what it returns.
+        device: where it runs; inputs are copied there, outputs back.
+    """
+
+    def __init__(self, module: nn.Module, outputs: tuple[str, ...], *, device: str = "cpu") -> None:
+        self._module: nn.Module | None = module.to(device).eval()
+        self._outputs = outputs
+        self._device = device
+        self.name = f"PyTorch {torch.__version__} ({device})"
+
+    @torch.inference_mode()
+    def run(self, images: NDArray[np.float32]) -> Tensors:
+        """(B, 3, H, W) float32 -> outputs by name (see `Engine`)."""
+        if self._module is None:
+            raise EngineError("this engine was closed. Make another.")
+        try:
+            values = self._module(torch.from_numpy(images).to(self._device))
+        except (RuntimeError, AssertionError) as exc:
+            raise EngineError(f"the engine failed on a batch of shape {images.shape}: {exc}") from exc
+        return {name: value.cpu().numpy() for name, value in zip(self._outputs, values, strict=True)}
+
+    def close(self) -> None:
+        """Let go of the module."""
+        self._module = None

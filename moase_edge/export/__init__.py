@@ -1,0 +1,1 @@
+"""From a backbone to an artifact: ONNX, parity, bundle."""

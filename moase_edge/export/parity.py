@@ -1,0 +1,160 @@
+"""Parity: engine and sidecar against MoASE inside the blocks of the whole network in PyTorch."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from moase_edge.adapt.sidecar import Sidecar, Taps
+from moase_edge.artifact.manifest import ParityFigures
+from moase_edge.artifact.specs import SidecarSpec
+from moase_edge.engines.base import Engine, Tensors
+from moase_edge.moase.adapter import MoaseAdapter, adapters_of
+from moase_edge.moase.inject import inject
+
+TOLERANCE = 1e-4
+IMAGES = 4
+_PERTURBATION_STD = 0.02
+_PSEUDO_LABEL = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ParityReport:
+    """Relative deviations, each a maximum over tensors and a median and maximum over images.
+
+    A threshold (SDD) makes the adapter's output jump where two activations are equal to the last bits. Such a tie
+    in one image says nothing about the split, so the gate takes the median image; the worst is reported too.
+
+    Attributes:
+        deviations: per quantity, one relative deviation an image.
+        tolerance: what the median of each must not pass.
+    """
+
+    deviations: dict[str, list[float]] = field(default_factory=dict)
+    tolerance: float = TOLERANCE
+
+    def median(self, quantity: str) -> float:
+        """Median over images."""
+        return float(np.median(self.deviations[quantity]))
+
+    @property
+    def failures(self) -> list[str]:
+        """Quantities that do not hold the tolerance; a value that is not finite never holds."""
+        return [quantity for quantity in self.deviations if not self.median(quantity) <= self.tolerance]
+
+    def figures(self) -> ParityFigures:
+        """The worst medians by kind, as the manifest keeps them."""
+        worst = {
+            kind: max(self.median(name) for name in self.deviations if name.startswith(kind))
+            for kind in ("taps", "logits", "gradients")
+        }
+        return ParityFigures(passed=not self.failures, tolerance=self.tolerance, **worst)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data for parity.json."""
+        quantities = {
+            name: {"median": self.median(name), "max": max(values), "images": values}
+            for name, values in self.deviations.items()
+        }
+        return {"tolerance": self.tolerance, "passed": not self.failures, "deviations": quantities}
+
+
+def check_parity(
+    model: nn.Module, engine: Engine, sidecar: Sidecar, *, size: tuple[int, int], seed: int
+) -> ParityReport:
+    """Compare taps, logits and adapter gradients on seeded images.
+
+    The reference is the unmodified model for taps and frozen logits, and the model with in-block MoASE for adapted
+    logits and gradients, at the adapters' start and at a seeded state away from it.
+
+    Args:
+        model: the backbone the engine was made from.
+        engine: the exported one.
+        sidecar: at its source state; left unchanged.
+        size: height and width of the engine's input.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    perturbed = copy.deepcopy(sidecar)
+    perturb(perturbed, generator)
+    deviations: dict[str, list[float]] = {}
+    for _ in range(IMAGES):
+        image = torch.randn(1, 3, *size, generator=generator)
+        outputs = engine.run(image.numpy())
+        found = compare_frozen(model, image, outputs, sidecar.spec)
+        for name, state in (("start", sidecar), ("perturbed", perturbed)):
+            found.update(compare_adapted(model, image, outputs, state, name))
+        for quantity, deviation in found.items():
+            deviations.setdefault(quantity, []).append(deviation)
+    return ParityReport(deviations)
+
+
+@torch.no_grad()
+def perturb(sidecar: Sidecar, generator: torch.Generator) -> None:
+    """Move every adapter weight away from its start, so that each part of the adapter takes part."""
+    for adapter in adapters_of(sidecar):
+        for weight in adapter.parameters():
+            weight.add_(_PERTURBATION_STD * torch.randn(weight.shape, generator=generator))
+
+
+def compare_frozen(model: nn.Module, image: Tensor, outputs: Tensors, spec: SidecarSpec) -> dict[str, float]:
+    """Taps and frozen logits against the unmodified model, tapped by hooks."""
+    block = cast(Any, model).blocks[spec.depth - spec.adapt_blocks]
+    seen: dict[str, Tensor] = {}
+    hooks = [
+        block.norm2.register_forward_pre_hook(lambda _module, inputs: seen.update(mid=inputs[0])),
+        block.register_forward_hook(lambda _module, _inputs, output: seen.update(out=output)),
+    ]
+    try:
+        with torch.no_grad():
+            logits = model(image)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {
+        "taps.mid": deviation(outputs["mid"], seen["mid"][:, : spec.tap_tokens]),
+        "taps.out": deviation(outputs["out"], seen["out"][:, : spec.tap_tokens]),
+        "logits.frozen": deviation(outputs["logits"], logits),
+    }
+
+
+def compare_adapted(
+    model: nn.Module, image: Tensor, outputs: Tensors, sidecar: Sidecar, state: str
+) -> dict[str, float]:
+    """Adapted logits and the gradient of every adapter weight against in-block MoASE with the same weights.
+
+    The loss is a cross-entropy against one fixed pseudo-label, so its gradient is not zero at the adapters' start.
+    """
+    split = copy.deepcopy(sidecar)
+    reference = inject(copy.deepcopy(model), cast("list[MoaseAdapter]", list(copy.deepcopy(split.adapters))))
+    taps = Taps(mid=torch.from_numpy(outputs["mid"]), out=torch.from_numpy(outputs["out"]))
+    split_logits, split_gradients = _logits_and_gradients(split, lambda: split(taps).logits)
+    logits, gradients = _logits_and_gradients(reference, lambda: reference(image))
+    return {
+        f"logits.{state}": deviation(split_logits, logits),
+        f"gradients.{state}": max(map(deviation, split_gradients, gradients)),
+    }
+
+
+def _logits_and_gradients(module: nn.Module, forward: Callable[[], Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """One forward and backward pass; gradients of the adapters' weights in the order of the blocks."""
+    weights = [weight.requires_grad_(True) for adapter in adapters_of(module) for weight in adapter.parameters()]
+    logits = forward()
+    label = torch.full((logits.shape[0],), _PSEUDO_LABEL % logits.shape[1])
+    gradients = torch.autograd.grad(F.cross_entropy(logits, label), weights, allow_unused=True)
+    pairs = zip(gradients, weights, strict=True)
+    return logits.detach(), [torch.zeros_like(w) if g is None else g for g, w in pairs]
+
+
+def deviation(found: Tensor | NDArray[np.float32], expected: Tensor) -> float:
+    """Euclidean norm of the difference over that of `expected`; of the difference alone where that is zero."""
+    reference = expected.detach().double()
+    difference = torch.as_tensor(found).detach().double() - reference
+    return float(difference.norm() / (reference.norm() or 1.0))

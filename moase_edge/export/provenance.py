@@ -1,0 +1,69 @@
+"""Who an artifact is and how it was made: identity, versions, a script that makes it again."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from collections.abc import Mapping
+from importlib import metadata
+
+from torch import Tensor, nn
+
+from moase_edge.artifact.manifest import Provenance, canonical_json
+from moase_edge.artifact.specs import SidecarSpec
+from moase_edge.config.moase import MoaseSettings
+
+_PACKAGES = ("moase-edge", "torch", "torchvision", "timm", "onnx", "onnxscript", "onnxruntime", "numpy")
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of the packages that take part in an export."""
+    return {name: version for name in _PACKAGES if (version := _version(name)) is not None}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def weights_hash(state: Mapping[str, Tensor]) -> str:
+    """sha256 over names, types, shapes and bytes of a state dict on the CPU."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().contiguous()
+        digest.update(canonical_json([name, str(tensor.dtype), list(tensor.shape)]))
+        digest.update(tensor.flatten().numpy().data)
+    return digest.hexdigest()
+
+
+def identity_of(model: nn.Module, sidecar: nn.Module, spec: SidecarSpec, moase: MoaseSettings) -> str:
+    """What adapted state is bound to: the weights of both sides, the split, the MoASE settings."""
+    parts = {
+        "backbone": weights_hash(model.state_dict()),
+        "sidecar": weights_hash(sidecar.state_dict()),
+        "split": spec.model_dump(mode="json"),
+        "moase": moase.model_dump(mode="json"),
+        "precision": "fp32",
+    }
+    return hashlib.sha256(canonical_json(parts)).hexdigest()
+
+
+def reproduce_script(provenance: Provenance, adapt_blocks: int, moase: MoaseSettings, classes: int) -> str:
+    """A shell script that makes the artifact again; it names no path of the machine it was made on."""
+    command = ["moase-edge", "export", "--backbone", provenance.backbone]
+    origin = {"pretrained": ["--pretrained"], "random": ["--no-pretrained"], "checkpoint": []}
+    command += origin[provenance.weights]
+    command += ["--num-classes", str(classes), "--adapt-blocks", str(adapt_blocks), "--preset", moase.preset]
+    command += ["--experts", str(moase.experts), "--rank", str(moase.rank), "--seed", str(provenance.seed)]
+    lines = ["#!/bin/sh", "# Makes this artifact again. It was made with:"]
+    lines += [f"#   {name} {version}" for name, version in sorted(provenance.versions.items())]
+    lines += ["set -eu"]
+    line = shlex.join(command)
+    if provenance.weights == "checkpoint":
+        note = f"the checkpoint {provenance.checkpoint}, sha256 {provenance.checkpoint_sha256}"
+        lines += [f': "${{CHECKPOINT:?set it to {note}}}"']
+        line += ' --checkpoint "$CHECKPOINT"'
+    lines += [line + ' --out "${OUT:?set it to the folder to write}" "$@"']
+    return "\n".join(lines) + "\n"

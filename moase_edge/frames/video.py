@@ -1,0 +1,130 @@
+"""A video file as a source: every frame, in order, as fast as the consumer takes them."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from moase_edge.errors import SourceError
+from moase_edge.frames.frame import Frame
+from moase_edge.frames.opencv import quiet_opencv, read_capture, rgb_from_opencv
+from moase_edge.frames.redact import printable
+from moase_edge.frames.source import Source, SourceCounts
+
+logger = logging.getLogger(__name__)
+
+_MOST_FRAMES = 2**31  # containers without a frame count report numbers beyond any video
+
+
+class VideoSource(Source):
+    """Decodes a video with OpenCV. `length` is what the container promises, None where it promises nothing.
+
+    In a damaged file, reads that fail are passed over as long as the container promises more frames (the frames up
+    to the next key frame may look smeared); the source ends after the last frame that can be decoded, logs a
+    warning and leaves the difference in `counts.missing`.
+    """
+
+    live = False
+
+    def __init__(self, path: str | Path, *, clock_ns: Callable[[], int] = time.perf_counter_ns) -> None:
+        """Open `path` and decode its first frame.
+
+        Raises:
+            SourceError: the file does not exist, cannot be read, is empty, or holds no frame that can be decoded.
+        """
+        self.name = printable(str(path))
+        self.counts = SourceCounts()
+        self._clock_ns = clock_ns
+        self._position = 0
+        _refuse_unreadable(Path(path), self.name)
+        with quiet_opencv():
+            self._capture: Any = _open_capture(Path(path).absolute())
+            self.length = _promised_frames(self._capture)
+            self._first = self._read()
+        if self._first is None:
+            self.close()
+            raise SourceError(
+                f"no frame of {self.name} can be decoded: not a video, damaged from its start, or in a format "
+                "that this OpenCV does not know. `ffmpeg -i FILE out.mp4` rewrites most videos"
+            )
+
+    def frames(self) -> Iterator[Frame]:
+        """Every frame that can be decoded."""
+        while self._capture is not None:
+            image = self._first if self._first is not None else self._read_on()
+            self._first = None
+            if image is None:
+                self._end()
+                return
+            rgb, converted = rgb_from_opencv(image)
+            self.counts.count(rgb, converted=converted)
+            yield Frame(rgb, self._position - 1, self._clock_ns())
+
+    def close(self) -> None:
+        """Release the file."""
+        if self._capture is not None:
+            self._capture.release()
+        self._capture = None
+        self._first = None
+
+    def _read(self) -> NDArray[Any] | None:
+        """The frame at the next position, None where it cannot be decoded."""
+        self._position += 1
+        try:
+            return read_capture(self._capture)
+        except SourceError as exc:
+            logger.warning("%s: %s", self.name, exc)
+            return None
+
+    def _read_on(self) -> NDArray[Any] | None:
+        """The next frame that can be decoded, None at the end."""
+        failed = 0
+        image = self._read()
+        while image is None and self._position < (self.length or 0):
+            failed += 1
+            image = self._read()
+        if image is not None:
+            self.counts.decode_errors += failed
+        return image
+
+    def _end(self) -> None:
+        self.close()
+        self.counts.missing = max(0, (self.length or 0) - self.counts.delivered)
+        if self.counts.missing:
+            logger.warning(
+                "%s: the container promises %d frames, %d came: the file is damaged or truncated",
+                self.name,
+                self.length,
+                self.counts.delivered,
+            )
+
+
+def _refuse_unreadable(path: Path, name: str) -> None:
+    try:
+        with path.open("rb") as file:
+            empty = not file.read(1)
+    except OSError as exc:
+        raise SourceError(f"the video {name} cannot be opened: {exc.strerror}") from exc
+    if empty:
+        raise SourceError(f"the video {name} is empty (0 bytes); copy or record it again")
+
+
+def _open_capture(path: Path) -> Any:
+    import cv2
+
+    # Any other backend may take a name for a pattern or a pipeline; it serves only where FFmpeg is not built in.
+    ffmpeg = cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG)
+    return cv2.VideoCapture(str(path), cv2.CAP_FFMPEG if ffmpeg else cv2.CAP_ANY)
+
+
+def _promised_frames(capture: Any) -> int | None:
+    import cv2
+
+    count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    return int(count) if math.isfinite(count) and 1 <= count < _MOST_FRAMES else None

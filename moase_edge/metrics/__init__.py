@@ -1,0 +1,1 @@
+"""Error, uncertainty, latency percentiles and traces, on plain data."""

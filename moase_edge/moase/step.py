@@ -1,0 +1,86 @@
+"""One step of continual test-time adaptation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from moase_edge.errors import AdaptationError
+from moase_edge.moase.objectives import Objective, Views
+from moase_edge.moase.teacher import update_teacher
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What one step did.
+
+    Attributes:
+        loss: the weighted sum that was minimised.
+        proximal: the weighted HP term in it.
+        grad_norm: norm of the gradient over all trained parameters, before clipping.
+    """
+
+    loss: float
+    proximal: float
+    grad_norm: float
+
+
+def forward_and_adapt(
+    student: Callable[[], Views],
+    teacher: Views,
+    *,
+    trained: Sequence[Tensor],
+    averaged: Sequence[Tensor],
+    optimizer: Optimizer,
+    objectives: Sequence[tuple[Objective, float]],
+    proximal: Callable[[], Tensor] | None = None,
+    alpha: float,
+    max_grad_norm: float,
+    restore: Callable[[], None] | None = None,
+) -> StepReport:
+    """Student forward and backward, an optimiser step, the teacher's average, restore (arXiv 2405.16486).
+
+    Nothing is changed unless loss and gradient are finite.
+
+    Args:
+        student: computes the student's views of this batch, with gradients.
+        teacher: the teacher's views of the same frames, from before this update.
+        trained: parameters that the optimiser owns.
+        averaged: the teacher's counterparts, in the same order.
+        objectives: with their weights.
+        proximal: the weighted HP term, or None.
+        alpha: share of the teacher that stays, 0..1.
+        max_grad_norm: the gradient is scaled down to this norm; infinity never scales.
+        restore: run last, after the average, as CoTTA does.
+
+    Raises:
+        AdaptationError: loss or gradient is not finite.
+    """
+    optimizer.zero_grad(set_to_none=True)
+    views = student()
+    loss = torch.stack([weight * objective(views, teacher) for objective, weight in objectives]).sum()
+    pull = proximal() if proximal is not None else loss.new_zeros(())
+    loss = loss + pull
+    loss.backward()  # type: ignore[no-untyped-call]
+    grad_norm = torch.nn.utils.clip_grad_norm_(trained, max_grad_norm)
+    report = StepReport(loss=float(loss.detach()), proximal=float(pull.detach()), grad_norm=float(grad_norm))
+    refuse_non_finite(report)
+    optimizer.step()
+    update_teacher(averaged, trained, alpha)
+    if restore is not None:
+        restore()
+    return report
+
+
+def refuse_non_finite(report: StepReport) -> None:
+    """Raise AdaptationError if a value of the step left the finite numbers."""
+    finite = torch.isfinite(torch.tensor([report.loss, report.grad_norm]))
+    if not bool(finite.all()):
+        raise AdaptationError(
+            f"the update is not finite (loss {report.loss}, gradient norm {report.grad_norm}); "
+            "the weights were left as they were. Lower the learning rate or check the frames."
+        )

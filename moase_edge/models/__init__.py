@@ -1,0 +1,1 @@
+"""Backbones: names, weights, what is accepted, and where a network is cut."""

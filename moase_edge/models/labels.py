@@ -1,0 +1,47 @@
+"""Names of classes, from a file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import cast
+
+from moase_edge.errors import ConfigError
+
+
+def read_labels(path: Path, classes: int) -> tuple[str, ...]:
+    """One name a class, from a text file (a line each) or JSON (a list, or an object from index to name).
+
+    Raises:
+        ConfigError: unreadable, or not as many names as classes.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        names = _from_json(text) if path.suffix == ".json" else _from_lines(text)
+    except (OSError, ValueError, TypeError, KeyError) as exc:
+        raise ConfigError(
+            f"cannot read labels from {path}: {exc}. Expected a line per class, a JSON list, or a JSON object "
+            "from class index to name."
+        ) from exc
+    if len(names) != classes:
+        raise ConfigError(f"{path} names {len(names)} classes, the model has {classes}. Give one name a class.")
+    return names
+
+
+def _from_lines(text: str) -> tuple[str, ...]:
+    return tuple(line.strip() for line in text.splitlines() if line.strip())
+
+
+def _from_json(text: str) -> tuple[str, ...]:
+    content = json.loads(text)
+    if isinstance(content, dict):
+        by_index = {int(key): value for key, value in content.items()}
+        content = [by_index[index] for index in range(len(by_index))]
+    if not isinstance(content, list):
+        raise ValueError(f"a JSON {type(content).__name__}")
+    return tuple(_name_of(entry) for entry in content)
+
+
+def _name_of(entry: object) -> str:
+    """A plain name, or the last of ImageNet's pair [wordnet id, name]."""
+    return str(cast(list[object], entry)[-1] if isinstance(entry, list) else entry)

@@ -1,0 +1,1 @@
+"""Tables, plots, pages and files, from plain data."""

@@ -1,0 +1,82 @@
+"""Pictures of a run as PNG files: latency, adaptation, error by domain.
+
+matplotlib is imported only when one is drawn. Where it is missing, `plots_missing` gives the sentence that a
+report shows instead.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+from moase_edge.metrics.latency import LatencySummary
+from moase_edge.metrics.trace import TracePoints
+from moase_edge.report.adaptation_figure import draw_adaptation
+from moase_edge.report.canvas import plots_missing, save_figure
+from moase_edge.report.error_figure import draw_errors_by_domain
+from moase_edge.report.latency_figure import draw_latency
+
+__all__ = ["plot_adaptation", "plot_errors_by_domain", "plot_latency", "plots_missing"]
+
+
+def plot_latency(
+    path: str | os.PathLike[str],
+    stages: Mapping[str, TracePoints],
+    summaries: Mapping[str, LatencySummary],
+    *,
+    budget_ms: float | None = None,
+    title: str,
+) -> None:
+    """Latency of each stage over the frames, and beside it the percentiles; logarithmic where it spreads 30-fold.
+
+    Args:
+        path: where the PNG goes.
+        stages: milliseconds over frame index, by stage; a band spans the lowest to the highest behind each point.
+        summaries: by stage.
+        budget_ms: drawn as a dashed line.
+        title: what was run.
+
+    Raises:
+        ConfigError: nothing to plot, or no matplotlib.
+        StorageError: `path` cannot be written.
+    """
+    save_figure(draw_latency(stages, summaries, budget_ms=budget_ms, title=title), path)
+
+
+def plot_adaptation(
+    path: str | os.PathLike[str],
+    series: Mapping[str, TracePoints],
+    *,
+    marks: Sequence[tuple[float, str]] = (),
+    title: str,
+) -> None:
+    """One panel for each series, all over the same frames.
+
+    Args:
+        path: where the PNG goes.
+        series: values over frame index, by label; the label carries the unit, as in `entropy (nats)`.
+        marks: the frame at which each domain begins, and its name; drawn as bands.
+        title: what was run.
+
+    Raises:
+        ConfigError: nothing to plot, or no matplotlib.
+        StorageError: `path` cannot be written.
+    """
+    save_figure(draw_adaptation(series, marks=marks, title=title), path)
+
+
+def plot_errors_by_domain(
+    path: str | os.PathLike[str], series: Mapping[str, Mapping[str, float]], title: str
+) -> None:
+    """Top-1 error by domain as grouped bars, a colour for each run.
+
+    Args:
+        path: where the PNG goes.
+        series: error in percent by domain, by name of the run; a domain that a run lacks gets no bar.
+        title: what was run.
+
+    Raises:
+        ConfigError: nothing to plot, or no matplotlib.
+        StorageError: `path` cannot be written.
+    """
+    save_figure(draw_errors_by_domain(series, title), path)

@@ -1,0 +1,164 @@
+"""Tables as plain data, and the forms in which they are shown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from moase_edge.errors import ConfigError
+from moase_edge.metrics.latency import LatencySummary
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+Cell = str | int | float
+
+MISSING = "–"  # noqa: RUF001 - an en dash is the mark for a missing number
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table that any renderer can show.
+
+    Attributes:
+        title: one line above the table.
+        columns: heads, with units.
+        rows: one cell a column. A column with a number in it is right-aligned; NaN shows as missing.
+        note: one line below the table.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ConfigError(
+                    f"a row of table {self.title!r} has {len(row)} cells; expected {len(self.columns)}: {row!r}"
+                )
+
+    def numeric_columns(self) -> list[bool]:
+        """Which columns hold a number in any row."""
+        return [any(not isinstance(row[i], str) for row in self.rows) for i in range(len(self.columns))]
+
+
+def latency_rows(summaries: Mapping[str, LatencySummary], share: Mapping[str, float]) -> Table:
+    """Latency of each stage in milliseconds.
+
+    Args:
+        summaries: by stage, in the order of the rows.
+        share: part of the whole frame by stage, 0 .. 1; a stage that it lacks shows as missing.
+    """
+    columns = ("stage", "count", "mean", "p50", "p90", "p95", "p99", "max", "share %")
+    rows = [_latency_row(stage, summary, share.get(stage, math.nan)) for stage, summary in summaries.items()]
+    return Table("Latency (ms)", columns, rows, "Percentiles are nearest ranks; no outlier is trimmed.")
+
+
+def error_rows(series: Mapping[str, Mapping[str, float]]) -> Table:
+    """Top-1 error by domain, a column for each run, and the mean over the domains below.
+
+    Args:
+        series: error in percent by domain, by name of the run; a domain that a run lacks shows as missing.
+    """
+    rows: list[tuple[Cell, ...]] = [
+        (domain, *(errors.get(domain, math.nan) for errors in series.values())) for domain in domains_of(series)
+    ]
+    rows.append(("mean", *(mean_error(errors) for errors in series.values())))
+    return Table("Top-1 error by domain (%)", ("domain", *series), rows)
+
+
+def domains_of(series: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """All domains of all runs, in first-seen order."""
+    return list(dict.fromkeys(domain for errors in series.values() for domain in errors))
+
+
+def mean_error(errors: Mapping[str, float]) -> float:
+    """Mean of the finite errors, each domain counting once; NaN where there are none."""
+    finite = [error for error in errors.values() if math.isfinite(error)]
+    return math.fsum(finite) / len(finite) if finite else math.nan
+
+
+def format_cell(cell: Cell) -> str:
+    """A cell as text: two decimals from 1 on, three significant digits below, thousands apart."""
+    if isinstance(cell, str):
+        return cell
+    if isinstance(cell, (bool, np.bool_)):
+        return "yes" if cell else "no"
+    if isinstance(cell, (int, np.integer)):
+        return f"{cell:,}"
+    return _format_float(float(cell))
+
+
+def to_markdown(table: Table) -> str:
+    """GitHub-flavoured Markdown, ending in a newline."""
+    marks = ["---:" if numeric else "---" for numeric in table.numeric_columns()]
+    lines = [f"**{_markdown(table.title)}**", "", _markdown_row(table.columns), "|" + "|".join(marks) + "|"]
+    lines += [_markdown_row([format_cell(cell) for cell in row]) for row in table.rows]
+    if table.note:
+        lines += ["", _markdown(table.note)]
+    return "\n".join(lines) + "\n"
+
+
+def to_html(table: Table) -> str:
+    """A `<table>` element, everything escaped; numbers carry the class `number`."""
+    kinds = [' class="number"' if numeric else "" for numeric in table.numeric_columns()]
+    head = _html_row("th", [f'{kind} scope="col"' for kind in kinds], table.columns)
+    body = [_html_row("td", kinds, [format_cell(cell) for cell in row]) for row in table.rows]
+    note = f'\n<p class="note">{escape(table.note)}</p>' if table.note else ""
+    lines = [f"<table>\n<caption>{escape(table.title)}</caption>", f"<thead>{head}</thead>", "<tbody>", *body]
+    return "\n".join(lines) + f"\n</tbody>\n</table>{note}"
+
+
+def to_rich(table: Table) -> RichTable:
+    """A `rich` table for the terminal; text is shown as it is, never read as markup."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    # Light rules: the latency table then fits a terminal of 80 columns.
+    note = Text(table.note) if table.note else None
+    shown = RichTable(title=Text(table.title), caption=note, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name, numeric in zip(table.columns, table.numeric_columns(), strict=True):
+        shown.add_column(Text(name), justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
+    for row in table.rows:
+        shown.add_row(*(Text(format_cell(cell)) for cell in row))
+    return shown
+
+
+def _latency_row(stage: str, s: LatencySummary, share: float) -> tuple[Cell, ...]:
+    return (stage, s.count, s.mean_ms, s.p50_ms, s.p90_ms, s.p95_ms, s.p99_ms, s.max_ms, 100 * share)
+
+
+def _format_float(value: float) -> str:
+    if math.isnan(value):
+        return MISSING
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    rounded = float(f"{value:.3g}")
+    if rounded == 0 or abs(rounded) >= 1:
+        return f"{value:,.2f}"
+    if abs(rounded) < 1e-4:
+        return f"{value:.2e}"
+    return f"{value:.{2 - math.floor(math.log10(abs(rounded)))}f}"
+
+
+def _markdown(text: str) -> str:
+    for mark in ("\\", "|", "<", "*", "_", "`"):
+        text = text.replace(mark, "\\" + mark)
+    return " ".join(text.split())
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(_markdown(cell) for cell in cells) + " |"
+
+
+def _html_row(tag: str, attributes: Sequence[str], cells: Sequence[str]) -> str:
+    pairs = zip(attributes, cells, strict=True)
+    return "<tr>" + "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for kind, cell in pairs) + "</tr>"

@@ -1,0 +1,1 @@
+"""The loop: frames in, answers out, learning in between."""

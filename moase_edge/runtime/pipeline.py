@@ -1,0 +1,266 @@
+"""The pipeline: source -> preprocess -> method -> result, emitted, then learned from."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from moase_edge.artifact.store import Artifact, load_artifact, newest_artifact
+from moase_edge.config.adapt import ADAPT_PRESETS, AdaptSettings
+from moase_edge.config.names import EngineName
+from moase_edge.engines.base import Engine
+from moase_edge.engines.choose import open_engine
+from moase_edge.errors import ConfigError
+from moase_edge.frames.frame import Frame
+from moase_edge.frames.open import open_source
+from moase_edge.frames.preprocess import Preprocessor
+from moase_edge.frames.source import Source
+from moase_edge.metrics.uncertainty import entropy, softmax
+from moase_edge.report.files import RotatingJsonl
+from moase_edge.runtime.frozen import FrozenMethod
+from moase_edge.runtime.method import Method, Prediction, Update
+from moase_edge.runtime.record import RunRecord
+from moase_edge.runtime.result import Result
+from moase_edge.runtime.scheduler import Schedule, parse_schedule
+from moase_edge.runtime.stages import Stages
+
+# On so few tokens a second PyTorch thread costs more than it brings: it waits for a core that the engine's
+# threads still spin on.
+_FEW_TOKENS = 4
+
+
+class Pipeline:
+    """Answers every frame of a source and learns from it.
+
+        for result in Pipeline.open("artifacts/vit_b16").run("video.mp4"):
+            print(result.label, result.confidence)
+
+    Args:
+        method: what answers and learns.
+        preprocessor: from a frame to the engine's input.
+        schedule: which batches are learned from.
+        labels: names of the classes.
+        classes: K; 0 for a backbone without a head, whose answers are features.
+        facts: what a report says of the pipeline: artifact, engine, settings.
+
+    Attributes:
+        record: what the latest run remembers; reports are made from it.
+        stopping: whether `stop()` was called during it.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        preprocessor: Preprocessor,
+        schedule: Schedule,
+        *,
+        labels: Sequence[str] | None = None,
+        classes: int | None = None,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.method = method
+        self.schedule = schedule
+        self.facts = dict(facts or {})
+        self.record = RunRecord()
+        self._preprocessor = preprocessor
+        self._labels = labels
+        self._has_head = classes != 0
+        self.stopping = False
+
+    @classmethod
+    def open(
+        cls,
+        artifact: str | Path | None = None,
+        *,
+        adapt: str = "every",
+        engine: EngineName = "auto",
+        settings: AdaptSettings | None = None,
+        threads: int | None = None,
+    ) -> Pipeline:
+        """A pipeline over an artifact folder; by default the newest under artifacts/.
+
+        Args:
+            adapt: `every`, `every-N`, `hold` or `off` (see `parse_schedule`); `off` needs no PyTorch.
+            engine: what runs the backbone.
+            settings: of the learner; by default those of the artifact's MoASE preset.
+            threads: of the engine and of PyTorch (process-wide). None leaves the engine alone and PyTorch too,
+                but for a sidecar of few tokens, which is fastest on one thread.
+
+        Raises:
+            ConfigError: an unknown mode, or no artifact, or PyTorch is needed and missing.
+            ArtifactError: the artifact cannot be trusted.
+            EngineError: no engine of it runs here.
+        """
+        schedule = parse_schedule(adapt)
+        loaded = load_artifact(Path(artifact) if artifact is not None else newest_artifact())
+        manifest = loaded.manifest
+        learning = settings or ADAPT_PRESETS[manifest.moase.preset]
+        if schedule.sidecar:
+            _require_torch()
+        opened = open_engine(loaded, engine, threads=threads)
+        method = _split_method(loaded, opened, learning, threads) if schedule.sidecar else FrozenMethod(opened)
+        return cls(
+            method,
+            Preprocessor(manifest.preprocess),
+            schedule,
+            labels=manifest.labels,
+            classes=manifest.sidecar.classes,
+            facts={
+                "artifact": str(loaded.folder),
+                "identity": manifest.identity,
+                "engine": opened.name,
+                "moase": manifest.moase.model_dump(mode="json"),
+                "learner": learning.model_dump(mode="json") if schedule.every else None,
+            },
+        )
+
+    def run(
+        self,
+        source: str | Source,
+        *,
+        max_frames: int | None = None,
+        batch_size: int = 1,
+        journal: RotatingJsonl | None = None,
+    ) -> Iterator[Result]:
+        """Answer the frames of a source, one result a frame.
+
+        A result is yielded before anything is learned from its frame; the update runs when the caller asks for the
+        next one. Closing the iterator, `stop()`, or the end of the source ends the run; the source is closed then.
+
+        Args:
+            source: a URI (see `open_source`) or a source.
+            max_frames: stop after so many.
+            batch_size: frames that are answered and learned from together.
+            journal: gets a line per frame, after it was learned from.
+
+        Raises:
+            ConfigError, SourceError: the source cannot be opened, holds nothing, or was lost.
+            EngineError: the engine failed.
+        """
+        if batch_size < 1 or (max_frames is not None and max_frames < 1):
+            raise ConfigError(f"batch size and number of frames must be positive; got {batch_size}, {max_frames}.")
+        self.stopping = False
+        self.record = RunRecord()
+        opened = open_source(source) if isinstance(source, str) else source
+        with ExitStack() as stack:
+            stack.callback(opened.close)
+            frames = islice(opened.frames(), max_frames)
+            number = 0
+            while not self.stopping:
+                stages = Stages()
+                began = perf_counter_ns()
+                batch = _take(frames, batch_size, stages)
+                if not batch:
+                    return
+                yield from self._answer_and_learn(batch, number, began, stages, journal)
+                number += 1
+
+    def stop(self) -> None:
+        """End the run after the batch at hand. May be called from a signal handler or another thread."""
+        self.stopping = True
+
+    def close(self) -> None:
+        """Release the engine."""
+        self.method.close()
+
+    def _answer_and_learn(
+        self, batch: list[Frame], number: int, began: int, stages: Stages, journal: RotatingJsonl | None
+    ) -> Iterator[Result]:
+        with stages.timed("preprocess"):
+            images = self._preprocessor.batch([frame.image for frame in batch])
+        prediction = self.method.predict(images, stages)
+        results = self._results(batch, prediction, stages)
+        self.record.add_results(results)
+        update = None
+        try:
+            for result in results:
+                with stages.timed("emit"):
+                    yield result
+            if self.schedule.due(number):
+                with stages.timed("update"):
+                    update = self.method.learn(prediction)
+        finally:
+            stages.add("total", (perf_counter_ns() - began) / 1e6)
+            self._remember(results, update, stages, journal)
+
+    def _results(self, batch: list[Frame], prediction: Prediction, stages: Stages) -> list[Result]:
+        probabilities = softmax(prediction.logits)
+        entropies = entropy(probabilities)
+        frozen = prediction.frozen_logits
+        now = perf_counter_ns()
+        results = []
+        for row, frame in enumerate(batch):
+            answer = _top(prediction.logits[row]) if self._has_head else None
+            results.append(
+                Result(
+                    frame=frame,
+                    logits=prediction.logits[row],
+                    frozen_logits=None if frozen is None else frozen[row],
+                    adapted=bool(prediction.adapted[row]),
+                    prediction=answer,
+                    label=self._labels[answer] if self._labels and answer is not None else None,
+                    confidence=None if answer is None else float(probabilities[row, answer]),
+                    entropy=None if answer is None else float(entropies[row]),
+                    frozen_prediction=None if frozen is None or not self._has_head else _top(frozen[row]),
+                    timings_ms=dict(stages.durations_ms),
+                    age_ms=(now - frame.captured_ns) / 1e6,
+                )
+            )
+        return results
+
+    def _remember(
+        self, results: list[Result], update: Update | None, stages: Stages, journal: RotatingJsonl | None
+    ) -> None:
+        last = results[-1].frame.index
+        stages.add("age", max(result.age_ms for result in results))
+        self.record.add_timings(last, stages.durations_ms)
+        if update is not None:
+            self.record.add_update(last, update)
+        if journal is not None:
+            for result in results:
+                timings = {"timings_ms": stages.durations_ms, "update": update}
+                journal.write({**result.as_record(), **timings})
+
+
+def _require_torch() -> None:
+    if importlib.util.find_spec("torch") is None:
+        raise ConfigError(
+            "PyTorch is not installed, and adapting needs it: `pip install 'moase-edge[adapt]'`, or run with "
+            "--adapt off for the frozen model."
+        )
+
+
+def _split_method(artifact: Artifact, engine: Engine, settings: AdaptSettings, threads: int | None) -> Method:
+    """Engine and learner; imports PyTorch."""
+    import torch
+
+    from moase_edge.adapt.learner import Learner
+    from moase_edge.adapt.sidecar import load_sidecar
+    from moase_edge.runtime.split import SplitMethod
+
+    manifest = artifact.manifest
+    if threads is None and manifest.sidecar.tap_tokens <= _FEW_TOKENS:
+        threads = 1
+    if threads is not None:
+        torch.set_num_threads(threads)
+    sidecar = load_sidecar(artifact.path("sidecar.safetensors"), manifest.sidecar, manifest.moase)
+    return SplitMethod(engine, Learner(sidecar, **settings.model_dump()))
+
+
+def _take(frames: Iterator[Frame], count: int, stages: Stages) -> list[Frame]:
+    with stages.timed("capture"):
+        return list(islice(frames, count))
+
+
+def _top(logits: NDArray[np.float32]) -> int | None:
+    """Index of the largest finite logit, None where there is none."""
+    finite = np.isfinite(logits)
+    return int(np.argmax(np.where(finite, logits, -np.inf))) if finite.any() else None

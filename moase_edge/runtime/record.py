@@ -1,0 +1,102 @@
+"""What a run remembers: latency, traces, errors and counts, in bounded memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from moase_edge.metrics.classification import ErrorCounter
+from moase_edge.metrics.latency import LatencyProfile
+from moase_edge.metrics.trace import Trace
+from moase_edge.runtime.method import Update
+from moase_edge.runtime.result import Result
+
+STAGES = ("capture", "preprocess", "engine", "sidecar", "emit", "update", "total", "age")
+_MAX_DOMAIN_MARKS = 200
+
+
+class RunRecord:
+    """Collects every batch of a run. Memory does not grow with its length.
+
+    Attributes:
+        profile: latency by stage; one entry a batch.
+        latency_traces: milliseconds over frame index, by stage.
+        adaptation_traces: entropy and the figures of each update over frame index.
+        errors, frozen_errors: where frames are labelled, of the answer and of the frozen model.
+        domain_marks: frame index at which each domain began, and its name; the first 200.
+        counts: frames, updates, answers by origin, disagreements with the frozen model.
+    """
+
+    def __init__(self) -> None:
+        self.profile = LatencyProfile()
+        self.latency_traces: dict[str, Trace] = {}
+        self.adaptation_traces: dict[str, Trace] = {}
+        self.errors = ErrorCounter()
+        self.frozen_errors = ErrorCounter()
+        self.domain_marks: list[tuple[float, str]] = []
+        self._domain: str | None = None
+        self.counts: Counter[str] = Counter(frames=0, updates=0, answered_frozen=0, answered_adapted=0)
+
+    def add_results(self, results: list[Result]) -> None:
+        """Count the answers of one batch."""
+        for result in results:
+            self.counts["frames"] += 1
+            self.counts["answered_adapted" if result.adapted else "answered_frozen"] += 1
+            self.counts["differs_from_frozen"] += result.prediction != result.frozen_prediction
+            self._add_labelled(result)
+            self._trace(self.adaptation_traces, "entropy", result.frame.index, result.entropy)
+
+    def _add_labelled(self, result: Result) -> None:
+        frame = result.frame
+        if (
+            frame.domain is not None
+            and frame.domain != self._domain
+            and len(self.domain_marks) < _MAX_DOMAIN_MARKS
+        ):
+            self.domain_marks.append((float(frame.index), frame.domain))
+        self._domain = frame.domain
+        if frame.label is None or result.prediction is None:
+            return
+        self.errors.add(prediction=result.prediction, label=frame.label, domain=frame.domain)
+        if result.frozen_prediction is not None:
+            self.frozen_errors.add(prediction=result.frozen_prediction, label=frame.label, domain=frame.domain)
+
+    def add_update(self, index: int, update: Update) -> None:
+        """Count an update made after frame `index`."""
+        self.counts["updates"] += 1
+        for name, value in update.items():
+            self._trace(self.adaptation_traces, name, index, value)
+
+    def add_timings(self, index: int, durations_ms: Mapping[str, float]) -> None:
+        """Count the durations of one batch, whose last frame is `index`."""
+        for stage in STAGES:
+            if stage in durations_ms:
+                self.profile.add(stage, durations_ms[stage])
+                self._trace(self.latency_traces, stage, index, durations_ms[stage])
+
+    @staticmethod
+    def _trace(traces: dict[str, Trace], name: str, index: int, value: float | None) -> None:
+        traces.setdefault(name, Trace()).add(index, value)
+
+    def summary(self) -> dict[str, Any]:
+        """Plain data for summary.json."""
+        errors = {"answered": self.errors, "frozen": self.frozen_errors}
+        return {
+            "counts": dict(self.counts),
+            "error_percent": {
+                name: {
+                    "mean_over_domains": counter.mean_over_domains(),
+                    "overall": counter.overall(),
+                    "by_domain": counter.by_domain(),
+                }
+                for name, counter in errors.items()
+                if counter.frames
+            },
+            "latency_ms": {stage: _plain(summary) for stage, summary in self.profile.summaries().items()},
+            "share_of_total": self.profile.shares(),
+        }
+
+
+def _plain(summary: Any) -> dict[str, float]:
+    return {name: getattr(summary, name) for name in summary.__dataclass_fields__}

@@ -1,0 +1,46 @@
+"""When the learner takes a step."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from moase_edge.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Which batches are learned from.
+
+    Attributes:
+        mode: as the user wrote it.
+        sidecar: whether the sidecar answers at all; without it the frozen model does, and no PyTorch is needed.
+        every: learn from every n-th batch; None never learns.
+    """
+
+    mode: str
+    sidecar: bool
+    every: int | None
+
+    def due(self, batch: int) -> bool:
+        """Whether batch number `batch`, from 0, is learned from."""
+        return self.every is not None and batch % self.every == 0
+
+
+def parse_schedule(mode: str) -> Schedule:
+    """Read `every`, `every-N`, `hold` or `off`.
+
+    Raises:
+        ConfigError: anything else.
+    """
+    if mode == "off":
+        return Schedule(mode, sidecar=False, every=None)
+    if mode == "hold":
+        return Schedule(mode, sidecar=True, every=None)
+    match = re.fullmatch(r"every(?:-([1-9][0-9]{0,8}))?", mode)
+    if match is None:
+        raise ConfigError(
+            f"--adapt {mode!r} is unknown. Expected every (learn from each frame), every-N (each N-th, such as "
+            "every-10), hold (answer adapted, learn nothing) or off (the frozen model, no PyTorch)."
+        )
+    return Schedule(mode, sidecar=True, every=int(match.group(1) or 1))

@@ -1,0 +1,161 @@
+"""Supervised training of a source model on labelled pictures."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from moase_edge.errors import AdaptationError, ConfigError
+
+logger = logging.getLogger(__name__)
+
+Augment = Callable[[Tensor, torch.Generator], Tensor]
+"""Takes a batch on the CPU, B x 3 x H x W, and a CPU generator; returns a batch of the same shape."""
+
+WARMUP_SHARE = 0.1
+MAX_GRADIENT_NORM = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class EpochResult:
+    """One pass over the pictures: its number from 0, mean loss, and top-1 on the views that were learned from."""
+
+    epoch: int
+    loss: float
+    train_top1_percent: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """What a training did: its epochs in order, and the number of optimiser steps."""
+
+    epochs: tuple[EpochResult, ...]
+    steps: int
+
+
+def train_source(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    epochs: int,
+    batch_size: int,
+    lr: float,
+    weight_decay: float,
+    seed: int,
+    device: str | torch.device = "cpu",
+    augment: Augment | None = None,
+    on_epoch: Callable[[EpochResult], None] | None = None,
+    label_smoothing: float = 0.1,
+) -> TrainResult:
+    """Train all weights of `model` in place, and leave it on `device` in evaluation mode.
+
+    AdamW (Loshchilov and Hutter, 2019) with a linear warm-up over the first tenth of the steps, then a cosine
+    to zero (Loshchilov and Hutter, 2017); cross-entropy with smoothed labels (Szegedy et al., 2016). Biases,
+    norms and what the model's own `no_weight_decay()` names are not decayed. Order, augmentation and dropout
+    follow from `seed` alone: on a CPU a run repeats bit for bit with the same number of threads. PyTorch's
+    global generator is left as it was.
+
+    Args:
+        model: maps B x 3 x H x W to B x K logits.
+        images: N x 3 x H x W, float32, normalised as the model expects.
+        labels: N, int64, 0..K-1.
+        lr: the highest learning rate.
+        augment: makes the view of each batch that is learned from.
+        on_epoch: called after each epoch.
+
+    Raises:
+        ConfigError: no pictures, not one label for each, or a number out of range.
+        AdaptationError: the loss left the finite numbers.
+    """
+    _check(images, labels, epochs=epochs, batch_size=batch_size, lr=lr)
+    model.to(device).train()
+    steps = epochs * math.ceil(len(images) / batch_size)
+    optimizer = torch.optim.AdamW(_parameter_groups(model, weight_decay), lr=lr)
+    schedule = LambdaLR(optimizer, lambda step: lr_factor(step, steps))
+    loss_function = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+    generator = torch.Generator().manual_seed(seed)
+    results = []
+    with torch.random.fork_rng(_gpu_indices(device)):
+        torch.manual_seed(seed)  # for dropout, which draws from the global generator
+        for epoch in range(epochs):
+            loss_sum, correct = 0.0, 0
+            for chosen in torch.split(torch.randperm(len(images), generator=generator), batch_size):
+                view = images[chosen] if augment is None else augment(images[chosen], generator)
+                target = labels[chosen].to(device)
+                loss, logits = _step(model, optimizer, loss_function, view.to(device), target)
+                schedule.step()
+                loss_sum += loss * len(chosen)
+                correct += int((logits.argmax(dim=1) == target).sum())
+            results.append(EpochResult(epoch, loss_sum / len(images), 100 * correct / len(images)))
+            logger.debug("%s", results[-1])
+            if on_epoch is not None:
+                on_epoch(results[-1])
+    model.eval()
+    return TrainResult(tuple(results), steps)
+
+
+def lr_factor(step: int, steps: int) -> float:
+    """Share of the highest learning rate at `step` (from 0) of `steps`: a linear rise to 1, then a cosine to 0."""
+    warmup = max(1, round(WARMUP_SHARE * steps))
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def _step(
+    model: nn.Module, optimizer: torch.optim.Optimizer, loss_function: nn.Module, view: Tensor, target: Tensor
+) -> tuple[float, Tensor]:
+    """One update; the loss and the logits (B x K) from before it."""
+    logits = model(view)
+    loss = loss_function(logits, target)
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise AdaptationError(
+            f"the training loss became {value}; expected a finite number: lower the learning rate, "
+            "or look for non-finite pictures"
+        )
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), MAX_GRADIENT_NORM)
+    optimizer.step()
+    return value, logits.detach()
+
+
+def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Matrices decay; biases, norms and what the model itself exempts do not."""
+    exempt_by_model: Callable[[], Iterable[str]] | None = getattr(model, "no_weight_decay", None)
+    exempt = set(exempt_by_model()) if exempt_by_model is not None else set()
+    decayed: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            (plain if parameter.ndim <= 1 or name in exempt else decayed).append(parameter)
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
+
+
+def _gpu_indices(device: str | torch.device) -> list[int]:
+    """The GPUs whose generators the training may touch."""
+    device = torch.device(device)
+    if device.type != "cuda":
+        return []
+    return [torch.cuda.current_device() if device.index is None else device.index]
+
+
+def _check(images: Tensor, labels: Tensor, *, epochs: int, batch_size: int, lr: float) -> None:
+    if images.ndim != 4 or not len(images) or labels.shape != images.shape[:1]:
+        raise ConfigError(
+            f"pictures of shape {tuple(images.shape)} and labels of shape {tuple(labels.shape)}; "
+            "expected N x 3 x H x W and N, with N at least 1"
+        )
+    if epochs < 1 or batch_size < 1 or lr <= 0:
+        raise ConfigError(
+            f"epochs is {epochs}, batch_size {batch_size}, lr {lr}; expected at least 1, at least 1, above 0"
+        )
