@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import numpy as np
-from moase_edge.data.corruptions import CORRUPTIONS, corrupt
 from numpy.typing import NDArray
 from PIL import Image
+
+from moase_edge.data.corruptions import CORRUPTIONS, corrupt
 
 CROP_PX = 224
 SEEDS = (0, 1, 2)

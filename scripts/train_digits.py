@@ -20,15 +20,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor
+
 from moase_edge.artifact.preprocess_spec import PreprocessSpec
 from moase_edge.data.digits import SIZE_PX, SPLIT_SEED, digits_weights_path, load_digits_split
 from moase_edge.data.labelled import LabelledImages
 from moase_edge.train.augment import LightAugment
 from moase_edge.train.evaluate import normalised, top1_percent
 from moase_edge.train.source import EpochResult, train_source
-from safetensors.torch import save
-from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor
 
 ARCHITECTURE: dict[str, Any] = {
     "img_size": SIZE_PX,

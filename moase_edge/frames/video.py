@@ -46,7 +46,7 @@ class VideoSource(Source):
         with quiet_opencv():
             self._capture: Any = _open_capture(Path(path).absolute())
             self.length = _promised_frames(self._capture)
-            self._first = self._read()
+            self._first = None if _is_text(self._capture) else self._read()
         if self._first is None:
             self.close()
             raise SourceError(
@@ -128,3 +128,10 @@ def _promised_frames(capture: Any) -> int | None:
 
     count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
     return int(count) if math.isfinite(count) and 1 <= count < _MOST_FRAMES else None
+
+
+def _is_text(capture: Any) -> bool:
+    """Whether FFmpeg took a text file for the output of a terminal and would draw it."""
+    import cv2
+
+    return int(capture.get(cv2.CAP_PROP_FOURCC)) == cv2.VideoWriter.fourcc(*"ansi")

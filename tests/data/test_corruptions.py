@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+
 from moase_edge.data.corruptions import COMMON_CORRUPTIONS, CORRUPTIONS, constants_for, corrupt
 from moase_edge.errors import ConfigError
-from numpy.typing import NDArray
 
 # Published to rise in effect from 1 to 5. The others trade one effect for another from step to step (blur for
 # shuffle, small drops for large), or rise only on average (fog).

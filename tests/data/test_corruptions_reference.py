@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from benchmarks.corruption_statistics import compare, full_table, published_draws, short_table
 from moase_edge.data.corruptions import CORRUPTIONS
 

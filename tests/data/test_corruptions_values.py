@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
 from moase_edge.data.corruptions import corrupt
 from moase_edge.data.corruptions.blur import Disk, _disk_kernel, _shuffle_pass
 from moase_edge.data.corruptions.filters import gaussian, magnify, motion
 from moase_edge.data.corruptions.frost_picture import frost_picture
 from moase_edge.data.corruptions.weather import plasma_fractal
-from numpy.typing import NDArray
 
 
 def flat(*rgb: int, side: int = 224) -> NDArray[np.uint8]:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
 from moase_edge.data import digits
 from moase_edge.data.digits import (
     digits_model_arguments,

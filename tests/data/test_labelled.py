@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+
 from moase_edge.data.labelled import (
     Domain,
     DomainStream,
@@ -17,7 +19,6 @@ from moase_edge.data.labelled import (
     unchanged,
 )
 from moase_edge.errors import ConfigError
-from numpy.typing import NDArray
 
 
 def pictures(count: int = 6) -> LabelledImages:

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
 from moase_edge.data.shifts import SHIFTS, shift
 from moase_edge.errors import ConfigError
-from numpy.typing import NDArray
 
 
 def textured(height: int, width: int) -> NDArray[np.uint8]:

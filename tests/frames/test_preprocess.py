@@ -73,8 +73,8 @@ def test_tensor_equals_timms_bit_for_bit(
 @settings(max_examples=60, deadline=None)
 @given(
     source=st.tuples(st.integers(20, 700), st.integers(20, 700)),
-    target=st.tuples(st.integers(8, 120), st.integers(8, 120)),
-    square=st.booleans(),
+    target=st.tuples(st.integers(8, 120), st.integers(8, 120))
+    | st.integers(8, 120).map(lambda side: (side, side)),
     crop_pct=st.sampled_from([1.0, 0.95, 0.9, 0.875, 0.5]),
     crop_mode=st.sampled_from(["center", "squash", "border"]),
     interpolation=st.sampled_from(["nearest", "bilinear", "bicubic", "lanczos"]),
@@ -82,14 +82,13 @@ def test_tensor_equals_timms_bit_for_bit(
 def test_tensor_equals_timms_for_any_sizes(
     source: tuple[int, int],
     target: tuple[int, int],
-    square: bool,
     crop_pct: float,
     crop_mode: CropMode,
     interpolation: Interpolation,
 ) -> None:
     of = spec(
         height=target[0],
-        width=target[0] if square else target[1],
+        width=target[1],
         crop_pct=crop_pct,
         crop_mode=crop_mode,
         interpolation=interpolation,
@@ -148,7 +147,9 @@ def test_result_is_fresh_contiguous_and_leaves_the_frame_alone() -> None:
     first = preprocess(image)
     kept = first.copy()
     second = preprocess(noise(300, 400, seed=1))
-    assert (first.dtype, first.shape, first.flags["C_CONTIGUOUS"]) == (np.float32, (3, 224, 224), True)
+    assert first.dtype == np.float32
+    assert first.shape == (3, 224, 224)
+    assert first.flags["C_CONTIGUOUS"]
     assert (first == kept).all()
     assert not np.shares_memory(first, second)
     assert (image == before).all()
@@ -188,7 +189,7 @@ def test_an_empty_batch_is_empty() -> None:
     ids=["grey", "alpha", "channels first", "float", "no pixels", "batch"],
 )
 def test_other_shapes_and_dtypes_are_refused_with_what_was_got(image: NDArray[Any]) -> None:
-    with pytest.raises(SourceError, match=r"expected|H x W x 3.*got shape .*" + str(image.dtype)):
+    with pytest.raises(SourceError, match=f"H x W x 3, RGB, uint8; got shape .* of {image.dtype}"):
         Preprocessor(spec())(image)
 
 

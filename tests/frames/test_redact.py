@@ -32,7 +32,15 @@ def test_credentials_are_hidden(uri: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     "uri",
-    ["0", "camera:0", "clips/day 1/*.mp4", "/data/a@b.mp4", "rtsp://10.0.0.2:554/ch1", "csi://0", "v4l2:/dev/video2"],
+    [
+        "0",
+        "camera:0",
+        "clips/day 1/*.mp4",
+        "/data/a@b.mp4",
+        "rtsp://10.0.0.2:554/ch1",
+        "csi://0",
+        "v4l2:/dev/video2",
+    ],
 )
 def test_what_holds_no_credentials_is_kept(uri: str) -> None:
     assert redact(uri) == uri

@@ -5,6 +5,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from moase_edge.errors import ConfigError
 from moase_edge.metrics.classification import ErrorCounter, error_by_domain, top1_error
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from moase_edge.errors import ConfigError
 from moase_edge.metrics.trace import Trace, TracePoints
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+
 from moase_edge.metrics.uncertainty import entropy, softmax
 
 logits = arrays(np.float64, (3, 5), elements=st.floats(-1e4, 1e4))

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from moase_edge.errors import ConfigError, StorageError
 from moase_edge.report.files import write_bytes_atomic, write_json, write_text_atomic
 

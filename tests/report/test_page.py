@@ -6,10 +6,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from PIL import Image
+
 from moase_edge.errors import ConfigError, StorageError
 from moase_edge.report.page import Picture, Section, write_page
 from moase_edge.report.tables import Table
-from PIL import Image
 
 VOID = {"meta", "link", "img"}
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from moase_edge.errors import ConfigError
 from moase_edge.metrics.latency import LatencyHistogram
 from moase_edge.report.plain import plain_json

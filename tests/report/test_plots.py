@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
+
 from moase_edge.errors import ConfigError, StorageError
 from moase_edge.metrics.latency import LatencyProfile, LatencySummary
 from moase_edge.metrics.trace import Trace, TracePoints
@@ -15,7 +17,6 @@ from moase_edge.report.adaptation_figure import draw_adaptation
 from moase_edge.report.error_figure import draw_errors_by_domain
 from moase_edge.report.latency_figure import draw_latency
 from moase_edge.report.plots import plot_adaptation, plot_errors_by_domain, plot_latency, plots_missing
-from PIL import Image
 
 DOMAINS = [f"a_rather_long_corruption_{i}" for i in range(15)]
 NOTHING = TracePoints.of([], [])

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from moase_edge.errors import ConfigError, StorageError
 from moase_edge.report.files import RotatingJsonl
 

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
+
 from moase_edge.errors import ConfigError
 from moase_edge.metrics.latency import LatencyHistogram, LatencyProfile
 from moase_edge.report.tables import (
@@ -20,7 +22,6 @@ from moase_edge.report.tables import (
     to_markdown,
     to_rich,
 )
-from rich.console import Console
 
 TABLE = Table("T", ("name", "ms"), [("a|b", 12.3456), ("<c>", math.nan)], "one & two")
 

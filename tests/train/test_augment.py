@@ -6,10 +6,11 @@ import math
 
 import pytest
 import torch
+from torch import Tensor
+
 from moase_edge.errors import ConfigError
 from moase_edge.train import augment
 from moase_edge.train.augment import LightAugment
-from torch import Tensor
 
 NOTHING = {"max_shift": 0.0, "max_angle_deg": 0.0, "max_scale": 0.0, "max_contrast": 0.0}
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
+
 from moase_edge.artifact.preprocess_spec import PreprocessSpec
 from moase_edge.errors import ConfigError
 from moase_edge.train.evaluate import normalised, predict, top1_percent
-from torch import Tensor, nn
 
 
 class FirstPixel(nn.Module):

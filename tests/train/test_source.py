@@ -6,12 +6,13 @@ import math
 
 import pytest
 import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
 from moase_edge.errors import AdaptationError, ConfigError
 from moase_edge.train.augment import LightAugment
 from moase_edge.train.evaluate import top1_percent
 from moase_edge.train.source import EpochResult, _parameter_groups, lr_factor, train_source
-from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor, nn
 
 
 def bright_or_dark(count: int = 64) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,92 @@
+"""The published loop as a method: MoASE in every block, every weight trained, all of it in PyTorch."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from moase_edge.config.adapt import AdaptSettings
+from moase_edge.config.moase import MoaseSettings
+from moase_edge.moase.adapter import MoaseAdapter, adapters_of
+from moase_edge.moase.inject import inject
+from moase_edge.moase.objectives import OBJECTIVES, Views
+from moase_edge.moase.proximal import PROXIMAL_FORMS
+from moase_edge.moase.restore import restore_at_random
+from moase_edge.moase.step import forward_and_adapt
+from moase_edge.moase.teacher import make_teacher
+from moase_edge.runtime.method import Prediction, Update
+from moase_edge.runtime.stages import Stages
+
+
+class FullNetworkMethod:
+    """Student and teacher are whole networks (arXiv 2405.16486, section 3; the authors' loop).
+
+    A baseline: its cost and its answers are what the split is compared with. It has no frozen answer.
+
+    Args:
+        model: a vision transformer in evaluation mode; it is taken over as the student.
+        moase: settings of the adapter in each block.
+        settings: of the step; `view` is not used, both sides see the same frames.
+        seed: of the adapters' start.
+    """
+
+    def __init__(self, model: nn.Module, moase: MoaseSettings, settings: AdaptSettings, *, seed: int = 0) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        channels, depth = cast(int, model.embed_dim), len(cast(nn.Sequential, model.blocks))
+        adapters = [MoaseAdapter(channels, generator=generator, **moase.model_dump()).eval() for _ in range(depth)]
+        self._student = inject(model, adapters).requires_grad_(True)
+        self._teacher = make_teacher(self._student)
+        self._trained: list[Tensor] = list(self._student.parameters())
+        self._averaged: list[Tensor] = list(self._teacher.parameters())
+        self._original = [weight.detach().clone() for weight in self._trained]
+        self._optimizer = torch.optim.Adam(self._trained, lr=settings.lr, betas=settings.betas, fused=True)
+        self._settings = settings
+        self._generator = torch.Generator().manual_seed(settings.seed)
+        self.name = f"full network, {moase.preset}"
+        self.failures: dict[str, int] = {}
+
+    @torch.no_grad()
+    def predict(self, images: NDArray[np.float32], stages: Stages) -> Prediction:
+        """The teacher's answer: (B, 3, H, W) -> logits (B, K)."""
+        frames = torch.from_numpy(images)
+        with stages.timed("engine"):
+            logits = self._teacher(frames)
+        return Prediction(logits.numpy(), None, np.ones(len(images), dtype=bool), (frames, logits))
+
+    def learn(self, prediction: Prediction) -> Update:
+        """One step of the whole student on the batch that was answered."""
+        frames, logits = cast("tuple[Tensor, Tensor]", prediction.memory)
+        settings = self._settings
+        report = forward_and_adapt(
+            partial(self._views, frames),
+            Views(logits=logits, features=logits),
+            trained=self._trained,
+            averaged=self._averaged,
+            optimizer=self._optimizer,
+            objectives=[(OBJECTIVES[name], weight) for name, weight in settings.objectives.items()],
+            proximal=self._pull if settings.proximal != "none" else None,
+            alpha=settings.alpha,
+            max_grad_norm=settings.max_grad_norm,
+            restore=self._restore if settings.restore_probability else None,
+        )
+        return {"loss": report.loss, "proximal": report.proximal, "grad_norm": report.grad_norm}
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def _views(self, frames: Tensor) -> Views:
+        logits = self._student(frames)
+        return Views(logits=logits, features=logits)
+
+    def _pull(self) -> Tensor:
+        student, teacher = ([a.experts for a in adapters_of(m)] for m in (self._student, self._teacher))
+        return self._settings.proximal_weight * PROXIMAL_FORMS[self._settings.proximal](student, teacher)
+
+    def _restore(self) -> None:
+        probability = self._settings.restore_probability
+        restore_at_random(self._trained, self._original, probability, self._generator)
