@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from moase_edge.adapt.learner import Learner
 from moase_edge.adapt.sidecar import load_sidecar
 from moase_edge.artifact.specs import TensorSpec
-from moase_edge.bench.full_network import FullNetworkMethod
+from moase_edge.bench.methods.full_network import FullNetworkMethod
 from moase_edge.config.adapt import ADAPT_PRESETS
 from moase_edge.config.moase import MoaseSettings
 from moase_edge.engines.onnx_runtime import OnnxRuntimeEngine

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from moase_edge.adapt.sidecar import Sidecar, Taps
-from moase_edge.adapt.state import AdaptedState, copy_optimizer_state
+from moase_edge.adapt.state import AdaptedState
 from moase_edge.adapt.views import VIEWS
-from moase_edge.errors import ConfigError
-from moase_edge.moase.adapter import MoaseAdapter
+from moase_edge.errors import AdaptationError, ConfigError
+from moase_edge.moase.adapter import adapters_of
+from moase_edge.moase.choice import choose
 from moase_edge.moase.experts import Experts
 from moase_edge.moase.objectives import OBJECTIVES, Views
 from moase_edge.moase.proximal import PROXIMAL_FORMS
@@ -38,7 +41,7 @@ class Learner:
 
     Args:
         sidecar: at its source state; the learner takes it over as the student.
-        train: parts that learn, of "adapter", "norm", "head".
+        train: parts that learn, of "adapter", "norm", "head"; all else is frozen.
         objectives: weight of each objective, by name.
         view, view_strength: what the student sees (see `adapt.views`).
         proximal: form of the HP loss or "none"; `proximal_anchor` is "source" or "teacher".
@@ -46,6 +49,9 @@ class Learner:
         seed: of view and restore.
 
     The other arguments are those of `moase.step.forward_and_adapt` and of Adam.
+
+    Raises:
+        ConfigError: an unknown name, or nothing to train or to minimise.
     """
 
     def __init__(
@@ -57,7 +63,7 @@ class Learner:
         betas: tuple[float, float] = (0.9, 0.99),
         max_grad_norm: float = 1.0,
         alpha: float = 0.99,
-        objectives: Mapping[str, float] | None = None,
+        objectives: Mapping[str, float] = MappingProxyType({"consistency": 1.0}),
         view: str = "channel-dropout",
         view_strength: float = 0.1,
         proximal: str = "squared",
@@ -66,24 +72,26 @@ class Learner:
         restore_probability: float = 0.0,
         seed: int = 0,
     ) -> None:
-        self.student = sidecar
+        self.student = sidecar.requires_grad_(False)
         for part in trained_parts(sidecar, train):
             part.requires_grad_(True)
         self.teacher = make_teacher(sidecar)
         self.source = make_teacher(sidecar)
         names = [name for name, p in self.student.named_parameters() if p.requires_grad]
         if not names:
-            raise ConfigError(f"nothing to train: this sidecar has no weights in {', '.join(train)}.")
+            raise ConfigError(
+                f"nothing to train: this sidecar has no weights in {', '.join(train) or 'no part'}. "
+                'Train its "adapter".'
+            )
+        if not objectives:
+            raise ConfigError(f"nothing to minimise: name one or more of {', '.join(OBJECTIVES)}.")
         self._trained: list[Tensor] = [self.student.get_parameter(name) for name in names]
         self._averaged: list[Tensor] = [self.teacher.get_parameter(name) for name in names]
         self._original: list[Tensor] = [self.source.get_parameter(name) for name in names]
         self._optimizer = torch.optim.Adam(self._trained, lr=lr, betas=betas, fused=True)
-        self._objectives = [
-            (OBJECTIVES[name], weight) for name, weight in (objectives or {"consistency": 1.0}).items()
-        ]
-        self._view, self._view_strength = VIEWS[view], view_strength
-        self._proximal, self._proximal_weight = proximal, proximal_weight
-        self._anchor = self.source if proximal_anchor == "source" else self.teacher
+        self._objectives = [(choose("objective", OBJECTIVES, name), weight) for name, weight in objectives.items()]
+        self._view, self._view_strength = choose("view", VIEWS, view), view_strength
+        self._pull = self._pull_toward(proximal_anchor, proximal, proximal_weight)
         self._alpha, self._max_grad_norm = alpha, max_grad_norm
         self._restore_probability = restore_probability
         self._seed = seed
@@ -101,19 +109,24 @@ class Learner:
         Raises:
             AdaptationError: loss or gradient is not finite; nothing was changed.
         """
+        drawn_so_far = self._generator.get_state()
         view = self._view(taps, self._view_strength, self._generator)
-        report = forward_and_adapt(
-            partial(self.student, view),
-            teacher,
-            trained=self._trained,
-            averaged=self._averaged,
-            optimizer=self._optimizer,
-            objectives=self._objectives,
-            proximal=self._pull if self._proximal != "none" and self._proximal_weight else None,
-            alpha=self._alpha,
-            max_grad_norm=self._max_grad_norm,
-            restore=self._restore if self._restore_probability else None,
-        )
+        try:
+            report = forward_and_adapt(
+                partial(self.student, view),
+                teacher,
+                trained=self._trained,
+                averaged=self._averaged,
+                optimizer=self._optimizer,
+                objectives=self._objectives,
+                proximal=self._pull,
+                alpha=self._alpha,
+                max_grad_norm=self._max_grad_norm,
+                restore=self._restore if self._restore_probability else None,
+            )
+        except AdaptationError:
+            self._generator.set_state(drawn_so_far)
+            raise
         self.updates += 1
         return report
 
@@ -129,17 +142,19 @@ class Learner:
         return AdaptedState(
             student=[p.detach().clone() for p in self._trained],
             teacher=[p.detach().clone() for p in self._averaged],
-            optimizer=copy_optimizer_state(self._optimizer.state_dict()),
+            optimizer=copy.deepcopy(self._optimizer.state_dict()["state"]),
             generator=self._generator.get_state(),
             updates=self.updates,
         )
 
     @torch.no_grad()
     def restore(self, state: AdaptedState) -> None:
-        """Go back to a snapshot, bit for bit."""
+        """Go back to a snapshot, bit for bit; learning rate and other settings stay this learner's own."""
         torch._foreach_copy_(self._trained, state.student)
         torch._foreach_copy_(self._averaged, state.teacher)
-        self._optimizer.load_state_dict(copy_optimizer_state(state.optimizer))
+        # The optimiser takes over the tensors it is given, and writes to them.
+        moments, settings = copy.deepcopy(state.optimizer), self._optimizer.state_dict()["param_groups"]
+        self._optimizer.load_state_dict({"state": moments, "param_groups": settings})
         self._generator.set_state(state.generator)
         self.updates = state.updates
 
@@ -152,27 +167,35 @@ class Learner:
         self._generator.manual_seed(self._seed)
         self.updates = 0
 
-    def _pull(self) -> Tensor:
-        form = PROXIMAL_FORMS[self._proximal]
-        return self._proximal_weight * form(experts_of(self.student), experts_of(self._anchor))
+    def _pull_toward(self, anchor: str, form: str, weight: float) -> Callable[[], Tensor] | None:
+        anchors = {"source": self.source, "teacher": self.teacher}
+        reference = experts_of(choose("anchor of the HP loss", anchors, anchor))
+        distance = choose("form of the HP loss", {"none": None, **PROXIMAL_FORMS}, form)
+        if distance is None or not weight:
+            return None
+        return lambda: weight * distance(experts_of(self.student), reference)
 
     def _restore(self) -> None:
         restore_at_random(self._trained, self._original, self._restore_probability, self._generator)
 
 
 def trained_parts(sidecar: Sidecar, train: Sequence[str]) -> list[nn.Module]:
-    """The modules behind the names "adapter", "norm" and "head"."""
+    """The modules behind the names "adapter", "norm" and "head".
+
+    Raises:
+        ConfigError: another name.
+    """
     parts: dict[str, list[nn.Module | None]] = {
         "adapter": [sidecar.adapters],
         "norm": [sidecar.norm, sidecar.fc_norm],
         "head": [sidecar.head, sidecar.head_dist],
     }
-    return [module for name in train for module in parts[name] if module is not None]
+    return [module for name in train for module in choose("part", parts, name) if module is not None]
 
 
 def experts_of(sidecar: Sidecar) -> list[Experts]:
     """The experts of every adapter, in order."""
-    return [cast(MoaseAdapter, adapter).experts for adapter in sidecar.adapters]
+    return [adapter.experts for adapter in adapters_of(sidecar)]
 
 
 def _distance(first: Sequence[Tensor], second: Sequence[Tensor]) -> float:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from moase_edge.adapt.tail import AttentionPool, TailBlock, pool_tokens
+from moase_edge.artifact.files import storage_errors
 from moase_edge.artifact.specs import SidecarSpec
 from moase_edge.config.moase import MoaseSettings
 from moase_edge.errors import ArtifactError
@@ -39,6 +40,8 @@ class Sidecar(nn.Module):
     ) -> None:
         super().__init__()
         self.spec = spec
+        # Adapters of the other presets look at all tokens of a block.
+        self.per_token = moase.preset == "edge"
         self.adapters = nn.ModuleList(
             MoaseAdapter(spec.channels, generator=generator, **moase.model_dump())
             for _ in range(spec.adapt_blocks)
@@ -53,11 +56,9 @@ class Sidecar(nn.Module):
     def forward(self, taps: Taps) -> Views:
         """Taps of (B, P, C) -> logits (B, K) and features (B, C)."""
         x = taps.out + self.adapters[0](taps.mid)
-        # Adapters of the other presets look at all tokens of a block.
-        per_token = all(adapter.preset == "edge" for adapter in self.adapters)
         for index, block in enumerate(self.blocks, start=1):
             last = index == len(self.blocks)
-            queries = self.spec.read_tokens if last and per_token else x.shape[1]
+            queries = self.spec.read_tokens if last and self.per_token else x.shape[1]
             x = block(x, self.adapters[index], queries)
         return self.finish(self.norm(x[:, : self.spec.read_tokens]))
 
@@ -100,10 +101,16 @@ def new_sidecar(spec: SidecarSpec, moase: MoaseSettings, frozen: dict[str, Tenso
 
 
 def save_sidecar(sidecar: Sidecar, path: Path) -> None:
-    """Write all weights as safetensors."""
-    from safetensors.torch import save_file
+    """Write all weights as safetensors.
 
-    save_file({name: tensor.contiguous() for name, tensor in sidecar.state_dict().items()}, path)
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    from safetensors.torch import save
+
+    # Not `save_file`, which hides the operating system's error in one of its own.
+    with storage_errors(path):
+        path.write_bytes(save({name: tensor.contiguous() for name, tensor in sidecar.state_dict().items()}))
 
 
 def load_sidecar(path: Path, spec: SidecarSpec, moase: MoaseSettings) -> Sidecar:

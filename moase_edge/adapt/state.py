@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,18 +14,13 @@ class AdaptedState:
 
     Attributes:
         student, teacher: trained parameters, in the learner's order.
-        optimizer: the optimiser's state dict.
+        optimizer: what the optimiser keeps of each weight (Adam: two moments and a count), in the same order.
         generator: state of the random generator of views and restore.
         updates: steps taken.
     """
 
     student: list[Tensor]
     teacher: list[Tensor]
-    optimizer: dict[str, Any]
+    optimizer: dict[int, Any]
     generator: Tensor
     updates: int
-
-
-def copy_optimizer_state(state: dict[str, Any]) -> dict[str, Any]:
-    """A deep copy, so that neither side's later steps reach the other."""
-    return copy.deepcopy(state)

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from moase_edge.errors import ConfigError, StorageError
@@ -29,17 +29,25 @@ def sha256_of(path: Path) -> str:
 
 
 def refuse_existing(out: Path, *, force: bool, marker: str) -> None:
-    """Raise ConfigError if `out` holds something that may not be replaced.
+    """Refuse an output folder that may not be replaced; an empty folder may.
 
     Even `force` only replaces a folder that holds the file `marker`, so that a mistyped path costs nobody a home.
+
+    Raises:
+        ConfigError: `out` is a file or a link, or holds something and `force` is not given, or no `marker`.
+        StorageError: it cannot be looked into.
     """
-    if out.is_dir() and not any(out.iterdir()):
-        return
-    if (out.exists() or out.is_symlink()) and not force:
-        raise ConfigError(f"{out} exists. Give --force to replace it, or another output folder.")
-    if out.exists() and not out.is_dir():
+    with storage_errors(out):
+        if out.is_symlink():
+            raise ConfigError(f"{out} is a link. Name the folder it points to, or another output folder.")
+        if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+            return
+        marked = (out / marker).is_file()
+    if not out.is_dir():
         raise ConfigError(f"{out} is a file, not a folder. Name another output folder.")
-    if out.exists() and not (out / marker).is_file():
+    if not force:
+        raise ConfigError(f"{out} exists. Give --force to replace it, or another output folder.")
+    if not marked:
         raise ConfigError(
             f"{out} was not made by this command (it holds no {marker}) and is not replaced, not even with "
             "--force. Name another output folder."
@@ -50,24 +58,38 @@ def refuse_existing(out: Path, *, force: bool, marker: str) -> None:
 def new_folder(out: Path, *, force: bool, marker: str) -> Iterator[Path]:
     """A temporary folder beside `out` that takes its place when the block ends well, else vanishes.
 
-    The old folder, if `force` allows replacing one, is only removed after the new one stands.
+    The old folder, if `force` allows replacing one, is only removed after the new one stands. An OSError inside
+    the block counts as one of writing.
 
     Raises:
-        ConfigError: `out` exists and `force` is not given.
+        ConfigError: `out` may not be replaced (see `refuse_existing`), or came to be while the block ran.
         StorageError: the place cannot be written, or the disk is full.
     """
     refuse_existing(out, force=force, marker=marker)
-    with storage_errors(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
+    with storage_errors(out), _parents_made(out):
         building = Path(tempfile.mkdtemp(prefix=f".{out.name}.building-", dir=out.parent))
-    try:
-        with storage_errors(out):
+        try:
             yield building
             building.chmod(0o755)
             _sync(building)
+            refuse_existing(out, force=force, marker=marker)
             _swap(building, out)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+
+
+@contextmanager
+def _parents_made(out: Path) -> Iterator[None]:
+    """Make the folders above `out`, and remove them again if the block fails and they are empty."""
+    absent = [folder for folder in out.absolute().parents if not folder.exists()]
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        with suppress(OSError):
+            for folder in absent:
+                folder.rmdir()
+        raise
 
 
 @contextmanager
@@ -78,24 +100,27 @@ def storage_errors(path: Path) -> Iterator[None]:
     except OSError as exc:
         reason = exc.strerror or str(exc)
         raise StorageError(
-            f"cannot write {path}: {reason}. Nothing was left behind; free some space or name a place that can "
-            "be written."
+            f"cannot write {path}: {reason}. Free some space, or name a place that can be written."
         ) from exc
 
 
 def _swap(building: Path, out: Path) -> None:
+    """Give `building` the name `out`; whatever interrupts it, a folder of that name stands afterwards."""
     if not out.exists():
         building.rename(out)
         return
-    old = Path(tempfile.mkdtemp(prefix=f".{out.name}.old-", dir=out.parent))
-    out.rename(old / out.name)
+    aside = Path(tempfile.mkdtemp(prefix=f".{out.name}.old-", dir=out.parent))
     try:
+        out.rename(aside / out.name)
         building.rename(out)
-    except OSError:
-        (old / out.name).rename(out)
+    except BaseException:
+        if not out.exists():
+            (aside / out.name).rename(out)
         raise
     finally:
-        shutil.rmtree(old, ignore_errors=True)
+        # Where the old folder could not be put back, it stays aside: it is all there is.
+        if out.exists():
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 def _sync(folder: Path) -> None:

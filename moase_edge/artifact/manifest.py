@@ -8,7 +8,7 @@ import re
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
 from moase_edge.artifact.preprocess_spec import PreprocessSpec
 from moase_edge.artifact.specs import SidecarSpec, TensorSpec
@@ -21,7 +21,7 @@ SCHEMA_VERSION = 1
 def _inside_the_folder(path: str) -> str:
     """Refuse any file name that could point outside the artifact's own folder."""
     parts = PurePosixPath(path).parts
-    if not parts or path != str(PurePosixPath(path)) or "\\" in path or ":" in path:
+    if not parts or path != str(PurePosixPath(path)) or not path.isprintable() or set(path) & set("\\:"):
         raise ValueError("not a plain relative path")
     if PurePosixPath(path).is_absolute() or ".." in parts:
         raise ValueError("leaves the artifact's folder")
@@ -104,6 +104,15 @@ class Manifest(Settings):
     parity: ParityFigures
     files: dict[FileName, Digest]
     manifest_sha256: Digest
+
+    @model_validator(mode="after")
+    def _parts_fit_each_other(self) -> Manifest:
+        unhashed = [engine.file for engine in self.engines if engine.file not in self.files]
+        if unhashed:
+            raise ValueError(f"no hash is given of {', '.join(unhashed)}, which an engine runs")
+        if self.labels is not None and len(self.labels) != self.sidecar.classes:
+            raise ValueError(f"{len(self.labels)} labels for {self.sidecar.classes} classes")
+        return self
 
 
 def seal(fields: dict[str, Any]) -> str:

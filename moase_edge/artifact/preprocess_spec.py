@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -10,6 +10,8 @@ from moase_edge.config.base import Settings
 
 CropMode = Literal["center", "squash", "border"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+Mean = Annotated[float, Field(allow_inf_nan=False)]
+Spread = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class PreprocessSpec(Settings):
@@ -25,5 +27,5 @@ class PreprocessSpec(Settings):
     crop_pct: float = Field(gt=0, le=1)
     crop_mode: CropMode = "center"
     interpolation: Interpolation = "bicubic"
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[Mean, Mean, Mean]
+    std: tuple[Spread, Spread, Spread]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from moase_edge.errors import ArtifactError, ConfigError
 MANIFEST = "manifest.json"
 DEFAULT_ROOT = Path("artifacts")
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
@@ -26,7 +29,13 @@ class Artifact:
     manifest: Manifest
 
     def path(self, name: str) -> Path:
-        """The place of a file that the manifest names."""
+        """The place of a file that the manifest names.
+
+        Raises:
+            ArtifactError: it names no such file, so nothing vouches for one.
+        """
+        if name not in self.manifest.files:
+            raise ArtifactError(f"{self.folder} holds no {name}: its manifest does not name it. {_AGAIN}")
         return self.folder / name
 
     def verify(self) -> None:
@@ -38,11 +47,14 @@ class Artifact:
         root = self.folder.resolve()
         for name, expected in self.manifest.files.items():
             path = self.path(name)
-            if not path.is_file():
+            try:
+                if root not in path.resolve().parents:
+                    raise ArtifactError(f"{path} is a link that leaves the artifact's folder. {_AGAIN}")
+                found = sha256_of(path) if path.is_file() else None
+            except (OSError, RuntimeError) as exc:  # RuntimeError: a link to itself, before Python 3.13
+                raise ArtifactError(f"{path} cannot be read: {exc}. {_AGAIN}") from exc
+            if found is None:
                 raise ArtifactError(f"{path} is missing, though the manifest names it. {_AGAIN}")
-            if root not in path.resolve().parents:
-                raise ArtifactError(f"{path} is a link that leaves the artifact's folder. {_AGAIN}")
-            found = sha256_of(path)
             if found != expected:
                 raise ArtifactError(
                     f"{path} has changed: sha256 {found[:12]}..., the manifest says {expected[:12]}.... {_AGAIN}"
@@ -78,9 +90,11 @@ def read_manifest(folder: Path) -> Manifest:
         raise ArtifactError(f"no artifact at {folder}: no such folder. Make one with `moase-edge export`.")
     plain = _read_json(path)
     version = plain.get("schema_version")
-    if not isinstance(version, int) or version > SCHEMA_VERSION:
+    if type(version) is not int or version < 1:
+        raise ArtifactError(f"{path} is not a valid manifest: its schema version is {version!r}. {_AGAIN}")
+    if version > SCHEMA_VERSION:
         raise ArtifactError(
-            f"{path} has schema version {version!r}; this moase-edge reads up to {SCHEMA_VERSION}. "
+            f"{path} has schema version {version}; this moase-edge reads up to {SCHEMA_VERSION}. "
             "Update moase-edge on this machine, or export again with this version."
         )
     try:
@@ -97,7 +111,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         plain = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as exc:
         raise ArtifactError(f"{path} is missing: {path.parent} is no artifact. {_AGAIN}") from exc
-    except (OSError, ValueError) as exc:
+    except (OSError, ValueError, RecursionError) as exc:
         raise ArtifactError(f"{path} cannot be read as JSON: {exc}. {_AGAIN}") from exc
     if not isinstance(plain, dict):
         raise ArtifactError(f"{path} holds no JSON object. {_AGAIN}")
@@ -117,7 +131,7 @@ def load_artifact(folder: Path, *, verify: bool = True) -> Artifact:
 
 
 def newest_artifact(root: Path = DEFAULT_ROOT) -> Path:
-    """The folder below `root` whose valid manifest was created last.
+    """The folder below `root` whose valid manifest was created last; invalid ones are logged and passed over.
 
     Raises:
         ConfigError: there is none; names what was found invalid.
@@ -136,4 +150,6 @@ def newest_artifact(root: Path = DEFAULT_ROOT) -> Path:
             f"no artifact under {root}/. Make one with `moase-edge export --backbone vit_b16`, "
             f"or name one with --artifact.{found}"
         )
+    for fault in refused:
+        logger.warning("passed over an artifact that is not usable: %s", fault.strip())
     return max(created, key=lambda folder: created[folder])

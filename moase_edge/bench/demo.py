@@ -32,7 +32,7 @@ SEVERITY = 3
 # its middle severity and with its constants for large pictures (those for 32 pixels hardly disturb digits).
 CORRUPTED = ("gaussian_noise", "defocus_blur", "snow", "frost", "brightness", "contrast", "pixelate")
 MODES = {"frozen": "off", "adapting": "every"}
-_SHOWN_STAGES = ("preprocess", "engine", "sidecar", "update", "total")
+_SHOWN_STAGES = ("capture", "preprocess", "engine", "sidecar", "update", "total")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +120,13 @@ def _write(out: Path, records: dict[str, RunRecord], *, frames_per_domain: int, 
         picture = out / "errors.png"
         plot_errors_by_domain(picture, by_domain, title=f"Drifting digits, severity {SEVERITY}")
         pictures = [Picture(picture, "Error by domain, frozen and adapting")]
+    intent = (
+        f"The same {len(CORRUPTED) + 1} x {frames_per_domain} pictures, one domain after the other, answered by "
+        "the frozen model, and by one that learned from each picture without its label "
+        f"({outcome.updates} updates)."
+    )
     sections = [
-        Section("Drifting digits", paragraphs=[missing] if missing else [], details=facts),
+        Section("Drifting digits", paragraphs=[intent, *([missing] if missing else [])], details=facts),
         Section("Error", tables=[outcome.errors], pictures=pictures),
         Section("Latency", tables=[outcome.latency]),
         Section("Machine", details=describe_machine()),
@@ -149,4 +154,4 @@ def _latency_table(records: dict[str, RunRecord]) -> Table:
         figures = [(s.p50_ms, s.p99_ms) if s else (missing, missing) for s in found]
         rows.append((stage, *figures[0], *figures[1]))
     columns = ("stage", "frozen p50", "frozen p99", "adapting p50", "adapting p99")
-    return Table("Latency per frame (ms)", columns, rows)
+    return Table("Latency per frame (ms)", columns, rows, "Capture is the making of the corrupted picture.")

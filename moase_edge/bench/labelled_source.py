@@ -32,7 +32,8 @@ class LabelledSource(Source):
 
     def frames(self) -> Iterator[Frame]:
         """Every picture with its label and domain."""
-        for index, picture in self._pictures:
+        while (numbered := next(self._pictures, None)) is not None:
+            index, picture = numbered
             self.counts.count(picture.image, converted=False)
             yield Frame(
                 image=picture.image,

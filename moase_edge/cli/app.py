@@ -9,12 +9,12 @@ from typing import Annotated
 
 import typer
 
-from moase_edge import __version__
 from moase_edge.cli.demo import demo
 from moase_edge.cli.export import export
 from moase_edge.cli.inspect import inspect
 from moase_edge.cli.run import run
 from moase_edge.errors import MoaseEdgeError
+from moase_edge.version import __version__
 
 app = typer.Typer(
     name="moase-edge",
@@ -51,16 +51,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     given = [argument for argument in given if argument != "--debug"]
-    logging.basicConfig(
-        level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr
-    )
+    logging.basicConfig(format="%(levelname)s: %(message)s", handlers=[_CurrentStderr()])
+    logging.getLogger("moase_edge").setLevel(logging.DEBUG if debug else logging.WARNING)
     try:
         app(args=given, prog_name="moase-edge")
-    except MoaseEdgeError as exc:
+    except Exception as exc:
         if debug:
             raise
-        typer.echo(f"error: {exc}", err=True)
-        sys.exit(exc.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
-        sys.exit(130)
+        typer.echo(f"error: {_message(exc)}", err=True)
+        sys.exit(exc.exit_code if isinstance(exc, MoaseEdgeError) else MoaseEdgeError.exit_code)
+
+
+class _CurrentStderr(logging.Handler):
+    """Writes to what `sys.stderr` is at the time, so that a message does not tear a line of progress."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            print(self.format(record), file=sys.stderr, flush=True)
+        except OSError:
+            self.handleError(record)
+
+
+def _message(exc: Exception) -> str:
+    if isinstance(exc, MoaseEdgeError):
+        return str(exc)
+    return f"unexpected {type(exc).__name__}: {exc}. This is a fault of moase-edge; --debug shows where."

@@ -24,11 +24,12 @@ class DemoView:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._console.print(f"  {perf_counter() - self._began_s:6.1f} s  end", highlight=False)
+        if kind is None:
+            self.stage("end")
 
     def stage(self, name: str) -> None:
         """A stage begins."""
-        self._console.print(f"  {perf_counter() - self._began_s:6.1f} s  {name}", highlight=False)
+        self._console.print(f"  {perf_counter() - self._began_s:6.1f} s  {name}", markup=False, highlight=False)
 
     def show(self, outcome: DemoOutcome) -> None:
         """Errors and latency side by side, and where the report is."""
@@ -36,4 +37,4 @@ class DemoView:
         console.print(to_rich(outcome.errors))
         console.print(to_rich(outcome.latency))
         console.print(f"{outcome.updates} updates without a label", highlight=False)
-        console.print(f"report: {outcome.page}", highlight=False, soft_wrap=True)
+        console.print(f"report: {outcome.page}", markup=False, highlight=False, soft_wrap=True)

@@ -34,7 +34,9 @@ class ExportView:
 
     def _finish_stage(self) -> None:
         if self._stage is not None:
-            self._console.print(f"  {perf_counter() - self._stage_began_s:6.1f} s  {self._stage}", highlight=False)
+            self._console.print(
+                f"  {perf_counter() - self._stage_began_s:6.1f} s  {self._stage}", markup=False, highlight=False
+            )
 
     def show(self, artifact: Artifact) -> None:
         """What was made, how well it agrees, and how to go on."""
@@ -42,12 +44,13 @@ class ExportView:
         sizes = sum(artifact.path(name).stat().st_size for name in manifest.files)
         parity = manifest.parity
         console.print(
-            f"[bold]{artifact.folder}[/bold]  {sizes / 2**20:.1f} MiB in {perf_counter() - self._began_s:.1f} s\n"
+            f"{artifact.folder}  {sizes / 2**20:.1f} MiB in {perf_counter() - self._began_s:.1f} s\n"
             f"  adapts the last {manifest.sidecar.adapt_blocks} of {manifest.sidecar.depth} blocks "
             f"({manifest.moase.preset}, {manifest.moase.experts} experts of rank {manifest.moase.rank})\n"
             f"  parity with PyTorch, relative: taps {parity.taps:.1e}, logits {parity.logits:.1e}, gradients "
             f"{parity.gradients:.1e}; tolerance {parity.tolerance:.0e}\n"
             f"  next: moase-edge run --artifact {artifact.folder} --camera 0",
+            markup=False,
             highlight=False,
             soft_wrap=True,
         )

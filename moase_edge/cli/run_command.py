@@ -8,20 +8,30 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
+from moase_edge.artifact.store import newest_artifact, read_manifest
 from moase_edge.cli.run_view import RunView
 from moase_edge.config.adapt import ADAPT_PRESETS, AdaptSettings
 from moase_edge.config.base import load_settings
-from moase_edge.config.names import EngineName
+from moase_edge.config.names import EngineName, Preset
 from moase_edge.errors import ConfigError
 from moase_edge.frames.open import open_source
-from moase_edge.runtime.emit import JsonlEmitter, open_emitter
+from moase_edge.frames.source import Source
+from moase_edge.runtime.emit import JsonlEmitter, emit_target, open_emitter
 from moase_edge.runtime.pipeline import Pipeline
 from moase_edge.runtime.result import Result
-from moase_edge.runtime.session import prepare_report_folder, run_and_report
+from moase_edge.runtime.scheduler import parse_schedule
+from moase_edge.runtime.session import (
+    new_report_folder,
+    prepare_report_folder,
+    refuse_report_folder,
+    run_and_report,
+)
+
+REPORTS = Path("reports")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,31 +52,16 @@ class RunArguments:
 
 
 def execute(given: RunArguments) -> None:
-    """Open everything, run, report; ends the process with 130 or 143 if it was interrupted."""
-    folder = given.report or Path("reports") / f"{datetime.now():%Y%m%d-%H%M%S}"
+    """Open everything, run, report; ends the process with 128 + the signal's number if it was interrupted."""
+    uri = source_uri(given)
+    refuse_useless_work(given)
     with ExitStack() as stack:
-        pipeline = Pipeline.open(
-            given.artifact,
-            adapt=given.adapt,
-            engine=given.engine,
-            settings=read_settings(given.settings) if given.settings else None,
-            threads=given.threads,
-        )
-        stack.callback(pipeline.close)
-        source = stack.enter_context(open_source(source_uri(given)))
+        pipeline = stack.enter_context(closing(open_pipeline(given)))
+        source = stack.enter_context(open_source(uri))
+        folder = report_folder(given)
         emitter = stack.enter_context(closing(open_emitter(given.emit))) if given.emit else None
-        prepare_report_folder(folder, force=given.force)
-        view = stack.enter_context(RunView(pipeline, source, to_stderr=emitter is not None))
         interrupted = stack.enter_context(stop_on_signals(pipeline))
-        run_and_report(
-            pipeline,
-            source,
-            folder,
-            facts=pipeline.facts,
-            on_result=_listener(view, emitter),
-            max_frames=given.max_frames,
-        )
-    view.finish(folder)
+        run_with_view(given, pipeline, source, folder, emitter, interrupted)
     if interrupted:
         sys.exit(128 + interrupted[0])
 
@@ -82,8 +77,36 @@ def source_uri(given: RunArguments) -> str:
     return f"camera:{given.camera}" if given.camera is not None else str(given.source)
 
 
-def read_settings(path: Path) -> AdaptSettings:
-    """Settings of the learner from a JSON file; what it leaves out is as in the `edge` preset.
+def refuse_useless_work(given: RunArguments) -> None:
+    """Raise at once what would otherwise come up after the seconds that loading a model takes.
+
+    Raises:
+        ConfigError: an unknown mode or form of --emit, settings that nothing would use, an output that exists.
+    """
+    schedule = parse_schedule(given.adapt)
+    if given.settings is not None and schedule.every is None:
+        raise ConfigError(
+            f"--settings are the learner's, and --adapt {given.adapt} learns nothing. Leave one out."
+        )
+    if given.emit is not None:
+        emit_target(given.emit)
+    if given.report is not None:
+        refuse_report_folder(given.report, force=given.force)
+
+
+def open_pipeline(given: RunArguments) -> Pipeline:
+    """The pipeline over the artifact that was named, or the newest."""
+    artifact = given.artifact or newest_artifact()
+    settings = None
+    if given.settings is not None:
+        settings = read_settings(given.settings, read_manifest(artifact).moase.preset)
+    return Pipeline.open(
+        artifact, adapt=given.adapt, engine=given.engine, settings=settings, threads=given.threads
+    )
+
+
+def read_settings(path: Path, preset: Preset) -> AdaptSettings:
+    """Settings of the learner from a JSON file; what it leaves out is as in the artifact's preset.
 
     Raises:
         ConfigError: unreadable, or every fault in it.
@@ -94,21 +117,59 @@ def read_settings(path: Path) -> AdaptSettings:
         raise ConfigError(f"cannot read settings from {path}: {exc}. Expected a JSON object.") from exc
     if not isinstance(values, dict):
         raise ConfigError(f'{path} holds no JSON object. Expected settings such as {{"lr": 0.0001}}.')
-    return load_settings(AdaptSettings, {**ADAPT_PRESETS["edge"].model_dump(), **values})
+    return load_settings(AdaptSettings, {**ADAPT_PRESETS[preset].model_dump(), **values})
 
 
-def _listener(view: RunView, emitter: JsonlEmitter | None) -> Callable[[Result], None]:
+def report_folder(given: RunArguments) -> Path:
+    """The folder that was named, or a new one, ready for the report."""
+    if given.report is None:
+        return new_report_folder(REPORTS)
+    prepare_report_folder(given.report, force=given.force)
+    return given.report
+
+
+def run_with_view(
+    given: RunArguments,
+    pipeline: Pipeline,
+    source: Source,
+    folder: Path,
+    emitter: JsonlEmitter | None,
+    interrupted: list[int],
+) -> None:
+    """Run to the report, and show both; the figures of a run that failed are shown too."""
+    lengths = [length for length in (source.length, given.max_frames) if length is not None]
+    to_stdout = emitter is not None and emitter.to_stdout
+    view = RunView(pipeline, source, frames=min(lengths, default=None), answers_on_stdout=to_stdout)
+    with view:
+        run_and_report(
+            pipeline,
+            source,
+            folder,
+            facts=pipeline.facts,
+            on_result=_listener(pipeline, view, emitter, interrupted),
+            on_end=partial(view.finish, folder),
+            max_frames=given.max_frames,
+        )
+
+
+def _listener(
+    pipeline: Pipeline, view: RunView, emitter: JsonlEmitter | None, interrupted: list[int]
+) -> Callable[[Result], None]:
     def listen(result: Result) -> None:
         if emitter is not None:
             emitter.write(result)
         view.show(result)
+        if interrupted:  # a signal from before the run began has not stopped it
+            pipeline.stop()
 
     return listen
 
 
 @contextmanager
 def stop_on_signals(pipeline: Pipeline) -> Iterator[list[int]]:
-    """SIGINT and SIGTERM end the run after the frame at hand; a second one ends it at once.
+    """SIGINT, SIGTERM and SIGHUP (the terminal was closed) end the run after the frame at hand.
+
+    A second one ends the process at once. One that is ignored, as under nohup, stays ignored.
 
     Yields:
         The signals that came, in order.
@@ -117,13 +178,17 @@ def stop_on_signals(pipeline: Pipeline) -> Iterator[list[int]]:
 
     def handle(number: int, _frame: FrameType | None) -> None:
         if came:
-            raise KeyboardInterrupt
+            sys.exit(128 + number)
         came.append(number)
         pipeline.stop()
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in wanted}
+    heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+    for number in heard:
+        signal.signal(number, handle)
     try:
         yield came
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number in heard:
+            signal.signal(number, before[number])

@@ -2,44 +2,70 @@
 
 from __future__ import annotations
 
+import sys
+from collections import deque
 from pathlib import Path
+from time import perf_counter
 from types import TracebackType
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from moase_edge.frames.source import Source
 from moase_edge.report.tables import to_rich
 from moase_edge.runtime.pipeline import Pipeline
 from moase_edge.runtime.result import Result
-from moase_edge.runtime.run_report import error_table, latency_table
+from moase_edge.runtime.run_report import PAGE, RunReport, error_table, latency_table, outcome_lines
 
 _SPEED_STAGES = ("preprocess", "engine", "sidecar", "update")
+_REFRESH_S = 0.1
+_RATE_OVER = 30  # refreshes, three seconds: a rate over the whole run would hide that it slows down
+_NAME_WIDTH = 24
+_ANSWER_WIDTH = 24
 
 
 class RunView:
-    """Progress on standard error, the final figures on standard output (or on standard error with `to_stderr`)."""
+    """Progress on standard error where that is a terminal; the final figures on standard output.
 
-    def __init__(self, pipeline: Pipeline, source: Source, *, to_stderr: bool) -> None:
+    Args:
+        frames: how many will come, where that is known.
+        answers_on_stdout: whether standard output carries the answers: the figures then go to standard error, and
+            there is no progress between answers on the same terminal.
+    """
+
+    def __init__(self, pipeline: Pipeline, source: Source, *, frames: int | None, answers_on_stdout: bool) -> None:
         self._pipeline, self._source = pipeline, source
-        self._console = Console(stderr=to_stderr)
+        self._stderr = Console(stderr=True)
+        self._console = self._stderr if answers_on_stdout else Console()
+        mixed = answers_on_stdout and sys.stdout.isatty()
+        self._shown = sys.stderr.isatty() and not mixed
         self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
+            *_columns(known=frames is not None),
+            console=self._stderr,
             transient=True,
+            disable=not self._shown,
+            redirect_stdout=False,
+            refresh_per_second=round(1 / _REFRESH_S),
         )
-        self._task = self._progress.add_task(escape(source.name), total=source.length, rate="")
+        self._task = self._progress.add_task(_shortened(source.name), total=frames, rate="", answer="")
+        self._frames = 0
+        self._next_s = 0.0
+        self._recent: deque[tuple[float, int]] = deque(maxlen=_RATE_OVER)
 
     def __enter__(self) -> RunView:
         facts = self._pipeline.facts
         lines = {**facts, "source": self._source.name, "adapt": self._pipeline.schedule.mode}
         for name in ("artifact", "engine", "source", "adapt"):
-            Console(stderr=True).print(f"{name:9}{escape(str(lines[name]))}", highlight=False, soft_wrap=True)
+            self._stderr.print(f"{name:9}{escape(str(lines[name]))}", highlight=False, soft_wrap=True)
         self._progress.start()
         return self
 
@@ -50,29 +76,62 @@ class RunView:
 
     def show(self, result: Result) -> None:
         """One more frame was answered."""
-        total = self._pipeline.record.profile.summaries().get("total")
-        rate = f"{1000 / total.mean_ms:.1f} fps" if total and total.mean_ms else ""
-        answer = "" if result.prediction is None else f"{result.label or f'class {result.prediction}'}"
-        self._progress.update(self._task, advance=1, rate=f"{rate}  {escape(answer)}")
+        self._frames += 1
+        now_s = perf_counter()
+        if not self._shown or now_s < self._next_s:
+            return
+        self._next_s = now_s + _REFRESH_S
+        self._recent.append((now_s, self._frames))
+        self._progress.update(self._task, completed=self._frames, rate=self._rate(result), answer=_answer(result))
 
-    def finish(self, folder: Path) -> None:
-        """Print the figures of the whole run and where its report is."""
+    def _rate(self, result: Result) -> str:
+        (began_s, before), (now_s, now) = self._recent[0], self._recent[-1]
+        rate = f"{(now - before) / (now_s - began_s):.1f} fps" if now > before else ""
+        if not self._source.live:
+            return rate
+        dropped = self._source.counts.dropped
+        return f"{rate}, age {result.age_ms:.0f} ms" + (f", {dropped} dropped" if dropped else "")
+
+    def finish(self, folder: Path, report: RunReport) -> None:
+        """End the progress, print the figures of the whole run and where its report is."""
+        self._progress.stop()
         record, console = self._pipeline.record, self._console
-        errors = error_table(record)
-        for table in (errors, latency_table(record)):
+        tables = [error_table(record), latency_table(record)] if record.counts["frames"] else []
+        for table in tables:
             if table is not None:
                 console.print(to_rich(table))
-        counts = dict(record.counts)
-        console.print(
-            f"{counts['frames']} frames: {counts['answered_adapted']} answered adapted, "
-            f"{counts['answered_frozen']} frozen; {counts['updates']} updates"
-            + "".join(f"; {reason}: {count}" for reason, count in self._pipeline.method.failures.items()),
-            highlight=False,
-        )
-        console.print(self._speed_line(), highlight=False, soft_wrap=True)
-        console.print(f"report: {folder / 'report.html'}", highlight=False, soft_wrap=True)
+        for line in [*outcome_lines(report, record), *self._speed_lines()]:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+        if (folder / PAGE).exists():
+            console.print(f"report: {folder / PAGE}", markup=False, highlight=False, soft_wrap=True)
 
-    def _speed_line(self) -> str:
+    def _speed_lines(self) -> list[str]:
         summaries = self._pipeline.record.profile.summaries()
         parts = [f"{summaries[s].p50_ms:.1f} ms {s}" for s in _SPEED_STAGES if s in summaries]
-        return f"speed (median): {', '.join(parts)} per frame"
+        return [f"Speed (median): {', '.join(parts)} per frame."] if parts else []
+
+
+def _columns(*, known: bool) -> list[ProgressColumn]:
+    """For a known length a bar and the time that is left, else the time so far."""
+    extent = [BarColumn(bar_width=16), MofNCompleteColumn()] if known else [TextColumn("{task.completed} frames")]
+    clock = [TimeRemainingColumn(compact=True), TextColumn("left")] if known else [TimeElapsedColumn()]
+    return [
+        TextColumn("{task.description}"),
+        *extent,
+        TextColumn("{task.fields[rate]}"),
+        *clock,
+        TextColumn("{task.fields[answer]}"),
+    ]
+
+
+def _shortened(name: str) -> str:
+    """The end of a long name says more than its beginning."""
+    return escape(name if len(name) <= _NAME_WIDTH else f"…{name[1 - _NAME_WIDTH :]}")
+
+
+def _answer(result: Result) -> str:
+    if result.prediction is None:
+        return ""
+    name = (result.label or f"class {result.prediction}")[:_ANSWER_WIDTH]
+    sure = "" if result.confidence is None else f" {100 * result.confidence:.0f} %"
+    return escape(name) + sure

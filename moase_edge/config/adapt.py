@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from moase_edge.config.base import Settings
 from moase_edge.config.names import Preset
@@ -14,6 +14,16 @@ ProximalForm = Literal["none", "squared", "expert-norm", "tensor-norm"]
 ProximalAnchor = Literal["source", "teacher"]
 ViewName = Literal["same", "channel-dropout", "feature-noise"]
 TrainedPart = Literal["adapter", "norm", "head"]
+
+
+def _each_once(parts: tuple[TrainedPart, ...]) -> tuple[TrainedPart, ...]:
+    if len(set(parts)) != len(parts):
+        raise ValueError("a part is named twice")
+    return parts
+
+
+Decay = Annotated[float, Field(ge=0, lt=1)]
+Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class AdaptSettings(Settings):
@@ -33,19 +43,19 @@ class AdaptSettings(Settings):
         seed: of the view and of the restore.
     """
 
-    train: tuple[TrainedPart, ...] = Field(default=("adapter",), min_length=1)
+    train: Annotated[tuple[TrainedPart, ...], Field(min_length=1), AfterValidator(_each_once)] = ("adapter",)
     lr: float = Field(default=1e-4, gt=0, le=1)
-    betas: tuple[float, float] = (0.9, 0.99)
+    betas: tuple[Decay, Decay] = (0.9, 0.99)
     max_grad_norm: float = Field(default=1.0, gt=0)
     alpha: float = Field(default=0.99, ge=0, lt=1)
-    objectives: dict[ObjectiveName, float] = Field(default={"consistency": 1.0}, min_length=1)
+    objectives: dict[ObjectiveName, Weight] = Field(default={"consistency": 1.0}, min_length=1)
     view: ViewName = "channel-dropout"
     view_strength: float = Field(default=0.1, ge=0, lt=1)
     proximal: ProximalForm = "squared"
     proximal_anchor: ProximalAnchor = "source"
-    proximal_weight: float = Field(default=0.01, ge=0)
+    proximal_weight: float = Field(default=0.01, ge=0, allow_inf_nan=False)
     restore_probability: float = Field(default=0.0, ge=0, le=1)
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**63)
 
 
 # The published steps; on the split they are labelled variants (only the sidecar learns).

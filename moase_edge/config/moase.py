@@ -19,14 +19,12 @@ class MoaseSettings(Settings):
     """
 
     preset: Preset = "edge"
-    experts: int = Field(default=4, ge=2, le=64)
+    experts: int = Field(default=4, ge=2, le=64, multiple_of=2)
     rank: int = Field(default=48, ge=1, le=4096)
     eta: float = Field(default=0.1, ge=0, le=1)
 
     @model_validator(mode="after")
-    def _halves_and_thresholds_exist(self) -> MoaseSettings:
-        if self.experts % 2:
-            raise ValueError(f"experts must be even (half keep strong, half weak activations), got {self.experts}")
+    def _sparsest_expert_keeps_a_unit(self) -> MoaseSettings:
         if self.rank < self.experts:
             raise ValueError(
                 f"rank must be at least the number of experts ({self.experts}), or the sparsest expert "

@@ -1,0 +1,1 @@
+"""Corruptions, shifts, labelled streams and data sets, without PyTorch."""

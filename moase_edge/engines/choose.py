@@ -17,9 +17,11 @@ logger = logging.getLogger(__name__)
 def open_engine(artifact: Artifact, name: EngineName = "auto", *, threads: int | None = None) -> Engine:
     """Open the artifact's engine.
 
-    `auto` takes ONNX Runtime's CUDA provider where it loads, else its CPU provider, and logs the reason.
+    `auto` takes ONNX Runtime's CUDA provider where this build has one and it loads, else its CPU provider; it
+    warns where one does not load.
 
     Raises:
+        ArtifactError: the manifest names no such engine file.
         EngineError: what was asked for cannot run here.
     """
     model = artifact.path(artifact.manifest.engines[0].file)

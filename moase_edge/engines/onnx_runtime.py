@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moase_edge.engines.base import Tensors
-from moase_edge.errors import EngineError
+from moase_edge.errors import ConfigError, EngineError
 
 Provider = Literal["cpu", "cuda"]
 PROVIDERS: dict[Provider, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -27,11 +27,15 @@ class OnnxRuntimeEngine:
         threads: of one operator; None leaves the choice to ONNX Runtime.
 
     Raises:
+        ConfigError: less than one thread.
         EngineError: ONNX Runtime is missing, refuses the model, or did not take the provider.
     """
 
     def __init__(self, model: Path | bytes, *, provider: Provider = "cpu", threads: int | None = None) -> None:
+        if threads is not None and threads < 1:
+            raise ConfigError(f"an engine needs a thread at least, got {threads}. Leave it out for a good number.")
         ort = _import_onnxruntime()
+        _refuse_fallback(ort.get_available_providers(), provider)
         options = ort.SessionOptions()
         options.log_severity_level = 3
         if threads is not None:
@@ -88,9 +92,9 @@ def _import_onnxruntime() -> Any:
 
 def _refuse_fallback(taken: Sequence[str], provider: Provider) -> None:
     wanted = PROVIDERS[provider]
-    if taken[0] != wanted:
+    if wanted not in taken:
         raise EngineError(
-            f"ONNX Runtime was asked for {wanted} and fell back to {taken[0]}: its libraries or a GPU are "
+            f"ONNX Runtime was asked for {wanted} and has only {', '.join(taken)}: its libraries or a GPU are "
             "missing, or onnxruntime (CPU) is installed over onnxruntime-gpu. Repair that, or use --engine ort."
         )
 

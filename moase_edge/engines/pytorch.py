@@ -33,8 +33,11 @@ class TorchEngine:
             raise EngineError("this engine was closed. Make another.")
         try:
             values = self._module(torch.from_numpy(images).to(self._device))
-        except (RuntimeError, AssertionError) as exc:
-            raise EngineError(f"the engine failed on a batch of shape {images.shape}: {exc}") from exc
+        except (RuntimeError, AssertionError, TypeError, ValueError) as exc:
+            raise EngineError(
+                f"the engine failed on a batch of shape {images.shape}, {images.dtype}; it expects B x 3 x H x W, "
+                f"float32: {exc}"
+            ) from exc
         return {name: value.cpu().numpy() for name, value in zip(self._outputs, values, strict=True)}
 
     def close(self) -> None:

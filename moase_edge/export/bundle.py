@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 
-from moase_edge import __version__
 from moase_edge.adapt.sidecar import Sidecar, new_sidecar, save_sidecar
 from moase_edge.artifact.files import new_folder, refuse_existing
 from moase_edge.artifact.manifest import EngineEntry, Provenance
@@ -26,6 +25,7 @@ from moase_edge.export.provenance import identity_of, installed_versions, reprod
 from moase_edge.models.build import Backbone, build_backbone
 from moase_edge.models.labels import read_labels
 from moase_edge.models.split import FrozenBackbone, sidecar_spec, sidecar_state, tensor_specs
+from moase_edge.version import __version__
 
 ONNX_FILE = "backbone.onnx"
 SIDECAR_FILE = "sidecar.safetensors"
@@ -146,7 +146,10 @@ def _write_rest(
     save_sidecar(sidecar, folder / SIDECAR_FILE)
     (folder / PARITY_FILE).write_text(json.dumps(parity.as_json(), indent=1) + "\n", encoding="utf-8")
     script = folder / SCRIPT_FILE
-    script.write_text(reproduce_script(provenance, request.adapt_blocks, moase, spec.classes), encoding="utf-8")
+    script.write_text(
+        reproduce_script(provenance, request.adapt_blocks, moase, spec.classes, labels=request.labels is not None),
+        encoding="utf-8",
+    )
     script.chmod(0o755)
     write_manifest(
         folder,

@@ -17,6 +17,7 @@ from moase_edge.errors import ExportError
 
 OPSET = 18
 _MAX_BYTES = 2**31 - 1
+_GRAPH_BYTES = 2**23  # of nodes and names beside the weights: far more than the largest accepted models have
 # The exporter notes source paths of the build machine on every node; the module's name is what helps a reader.
 _KEPT_METADATA = "pkg.torch.onnx.name_scopes"
 
@@ -30,7 +31,7 @@ def export_onnx(module: nn.Module, inputs: TensorSpec, outputs: tuple[TensorSpec
         path: where the file is written.
 
     Returns:
-        The opset.
+        The opset of the graph.
 
     Raises:
         ExportError: the exporter failed, or the file would pass 2 GB.
@@ -38,9 +39,9 @@ def export_onnx(module: nn.Module, inputs: TensorSpec, outputs: tuple[TensorSpec
     """
     example = torch.zeros(2, *(size for size in inputs.shape[1:] if size is not None))
     weights_bytes = sum(tensor.nbytes for tensor in module.state_dict().values())
-    if weights_bytes > _MAX_BYTES:
+    if weights_bytes + _GRAPH_BYTES > _MAX_BYTES:
         raise ExportError(
-            f"the backbone's weights take {weights_bytes / 2**30:.1f} GiB, an ONNX file holds 2 GB. "
+            f"the backbone's weights take {weights_bytes / 2**30:.2f} GiB, an ONNX file holds less than 2 GiB. "
             "Take a smaller backbone."
         )
     with _quiet():
@@ -62,7 +63,7 @@ def export_onnx(module: nn.Module, inputs: TensorSpec, outputs: tuple[TensorSpec
         raise ExportError("PyTorch's exporter returned no ONNX program. Update torch and onnxscript.")
     strip_traces(program.model)
     program.save(str(path), external_data=False)
-    return OPSET
+    return int(program.model.opset_imports[""])
 
 
 def strip_traces(model: Any) -> None:

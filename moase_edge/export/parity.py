@@ -47,8 +47,12 @@ class ParityReport:
 
     @property
     def failures(self) -> list[str]:
-        """Quantities that do not hold the tolerance; a value that is not finite never holds."""
-        return [quantity for quantity in self.deviations if not self.median(quantity) <= self.tolerance]
+        """Quantities that do not hold the tolerance; one image that is not finite is enough to fail."""
+        return [
+            quantity
+            for quantity, values in self.deviations.items()
+            if not (np.isfinite(values).all() and self.median(quantity) <= self.tolerance)
+        ]
 
     def figures(self) -> ParityFigures:
         """The worst medians by kind, as the manifest keeps them."""

@@ -50,8 +50,15 @@ def identity_of(model: nn.Module, sidecar: nn.Module, spec: SidecarSpec, moase: 
     return hashlib.sha256(canonical_json(parts)).hexdigest()
 
 
-def reproduce_script(provenance: Provenance, adapt_blocks: int, moase: MoaseSettings, classes: int) -> str:
-    """A shell script that makes the artifact again; it names no path of the machine it was made on."""
+def reproduce_script(
+    provenance: Provenance, adapt_blocks: int, moase: MoaseSettings, classes: int, *, labels: bool = False
+) -> str:
+    """A shell script that makes the artifact again; it names no path of the machine it was made on.
+
+    Args:
+        classes: K, as `--num-classes` takes it.
+        labels: whether class names came from a file.
+    """
     command = ["moase-edge", "export", "--backbone", provenance.backbone]
     origin = {"pretrained": ["--pretrained"], "random": ["--no-pretrained"], "checkpoint": []}
     command += origin[provenance.weights]
@@ -60,10 +67,29 @@ def reproduce_script(provenance: Provenance, adapt_blocks: int, moase: MoaseSett
     lines = ["#!/bin/sh", "# Makes this artifact again. It was made with:"]
     lines += [f"#   {name} {version}" for name, version in sorted(provenance.versions.items())]
     lines += ["set -eu"]
+    if moase.eta != MoaseSettings().eta:
+        lines += [_say(f"eta {moase.eta} can only be set from Python"), "exit 2"]
     line = shlex.join(command)
     if provenance.weights == "checkpoint":
         note = f"the checkpoint {provenance.checkpoint}, sha256 {provenance.checkpoint_sha256}"
-        lines += [f': "${{CHECKPOINT:?set it to {note}}}"']
+        lines += _required("CHECKPOINT", note)
         line += ' --checkpoint "$CHECKPOINT"'
-    lines += [line + ' --out "${OUT:?set it to the folder to write}" "$@"']
+    if labels:
+        lines += _required("LABELS", "the file of class names")
+        line += ' --labels "$LABELS"'
+    lines += [*_required("OUT", "the folder to write"), line + ' --out "$OUT" "$@"']
     return "\n".join(lines) + "\n"
+
+
+def _required(variable: str, meaning: str) -> list[str]:
+    """Lines that end the script unless a variable is set; whatever `meaning` holds, the shell runs none of it."""
+    return [
+        f'if [ -z "${{{variable}:-}}" ]; then',
+        f"    {_say(f'set {variable} to {meaning}')}",
+        "    exit 2",
+        "fi",
+    ]
+
+
+def _say(message: str) -> str:
+    return f"printf '%s\\n' {shlex.quote(message)} >&2"

@@ -1,0 +1,1 @@
+"""Frames: where they come from, and how they become tensors; without PyTorch."""

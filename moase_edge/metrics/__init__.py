@@ -1,1 +1,1 @@
-"""Error, uncertainty, latency percentiles and traces, on plain data."""
+"""Error, calibration, intervals, recovery, latency percentiles and traces, on plain data."""

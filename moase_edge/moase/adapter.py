@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
+from moase_edge.moase.choice import choose
 from moase_edge.moase.edge import edge_forward
 from moase_edge.moase.experts import Experts
 from moase_edge.moase.official import official_forward
@@ -46,6 +47,7 @@ class MoaseAdapter(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
+        self._forward = choose("preset", FORWARDS, preset)
         self.preset = preset
         self.eta = eta
         self.experts = Experts(channels, experts=experts, rank=rank)
@@ -70,7 +72,7 @@ class MoaseAdapter(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, C) -> (B, N, C)."""
-        return FORWARDS[self.preset](self, x)
+        return self._forward(self, x)
 
 
 def adapters_of(module: nn.Module) -> Iterator[MoaseAdapter]:

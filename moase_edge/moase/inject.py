@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
+from moase_edge.errors import ConfigError
 from moase_edge.moase.adapter import MoaseAdapter
 
 
@@ -41,9 +42,14 @@ def inject(model: nn.Module, adapters: Sequence[MoaseAdapter]) -> nn.Module:
 
     Returns:
         The same model.
+
+    Raises:
+        ConfigError: there are more adapters than blocks.
     """
     blocks = cast(nn.Sequential, model.blocks)
     first = len(blocks) - len(adapters)
+    if first < 0:
+        raise ConfigError(f"got {len(adapters)} adapters for {len(blocks)} blocks; give one a block at most.")
     for offset, adapter in enumerate(adapters):
         blocks[first + offset] = MoaseBlock(blocks[first + offset], adapter)
     return model

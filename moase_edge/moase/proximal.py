@@ -15,6 +15,8 @@ from torch import Tensor
 
 from moase_edge.moase.experts import Experts
 
+ProximalForm = Callable[[Sequence[Experts], Sequence[Experts]], Tensor]
+
 
 def squared(student: Sequence[Experts], reference: Sequence[Experts]) -> Tensor:
     """Half the sum of squared differences (FedProx)."""
@@ -48,7 +50,7 @@ def _tensors(experts: Sequence[Experts]) -> chain[Tensor]:
     return chain.from_iterable(bank.parameters() for bank in experts)
 
 
-PROXIMAL_FORMS: dict[str, Callable[[Sequence[Experts], Sequence[Experts]], Tensor]] = {
+PROXIMAL_FORMS: dict[str, ProximalForm] = {
     "squared": squared,
     "expert-norm": expert_norm,
     "tensor-norm": tensor_norm,

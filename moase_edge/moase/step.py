@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -44,7 +45,7 @@ def forward_and_adapt(
 ) -> StepReport:
     """Student forward and backward, an optimiser step, the teacher's average, restore (arXiv 2405.16486).
 
-    Nothing is changed unless loss and gradient are finite.
+    Weights and optimiser are left as they were unless loss and gradient are finite.
 
     Args:
         student: computes the student's views of this batch, with gradients.
@@ -78,8 +79,7 @@ def forward_and_adapt(
 
 def refuse_non_finite(report: StepReport) -> None:
     """Raise AdaptationError if a value of the step left the finite numbers."""
-    finite = torch.isfinite(torch.tensor([report.loss, report.grad_norm]))
-    if not bool(finite.all()):
+    if not (math.isfinite(report.loss) and math.isfinite(report.grad_norm)):
         raise AdaptationError(
             f"the update is not finite (loss {report.loss}, gradient norm {report.grad_norm}); "
             "the weights were left as they were. Lower the learning rate or check the frames."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -34,7 +35,5 @@ def update_teacher(teacher: Sequence[Tensor], student: Sequence[Tensor], alpha: 
 
 
 def half_life(alpha: float) -> float:
-    """Updates after which half of the teacher's distance to a fixed student is gone."""
-    return float(
-        torch.log(torch.tensor(0.5, dtype=torch.float64)) / torch.log(torch.tensor(alpha, dtype=torch.float64))
-    )
+    """Updates after which half of the teacher's distance to a fixed student is gone; 0 < alpha < 1."""
+    return math.log(0.5) / math.log(alpha)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import nn
@@ -20,6 +23,10 @@ from moase_edge.models.checkpoint import classes_in, fit_checkpoint, read_checkp
 from moase_edge.models.names import resolve_name
 
 DIGITS = "digits_vit"
+# The names under which the hub keeps the weights of a timm model.
+_PUBLISHED_FILES = ("model.safetensors", "pytorch_model.bin")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +64,22 @@ def build_backbone(
         name: a short name (see `SHORT_NAMES`), timm's own, or `digits_vit`, the demo's.
         checkpoint: file of weights; its head sets the number of classes unless `num_classes` does.
         pretrained: fetch the published weights; by default only where no checkpoint is given.
-        num_classes: K; 0 for no head.
-        seed: of random weights.
+        num_classes: K; 0 for no head. Published weights of another K leave the head at its random start.
+        seed: of random weights; the caller's random state is left alone.
 
     Raises:
-        ConfigError: unknown or unfitting name, or arguments that contradict each other.
+        ConfigError: unknown or unfitting name (before any weights are read or fetched), or arguments that
+            contradict each other.
         CheckpointError: weights that cannot be read, fetched or fitted.
     """
     if checkpoint is not None and pretrained:
         raise ConfigError("--checkpoint and --pretrained exclude each other: name one origin of the weights.")
+    if not 0 <= seed < 2**63:
+        raise ConfigError(f"a seed is from 0 to 2**63 - 1, got {seed}.")
     if name == DIGITS:
         return _build_digits(checkpoint, pretrained=pretrained, num_classes=num_classes, seed=seed)
     architecture = resolve_name(name)
+    outline = _outline(architecture, name)
     if checkpoint is not None:
         state = read_checkpoint(checkpoint)
         classes = classes_in(state) if num_classes is None else num_classes
@@ -78,7 +89,7 @@ def build_backbone(
     if pretrained is False:
         model = _create(architecture, name, num_classes=num_classes, seed=seed)
         return _backbone(model, name, architecture, "random")
-    model = _fetch(architecture, name, num_classes)
+    model = _fetch(architecture, name, outline, num_classes=num_classes, seed=seed)
     return _backbone(model, name, architecture, "pretrained", labels=_imagenet_labels(model))
 
 
@@ -99,7 +110,7 @@ def _backbone(
         architecture=architecture,
         preprocess=preprocess or preprocess_of(model),
         weights=weights,
-        checkpoint=checkpoint.name if checkpoint else None,
+        checkpoint=os.fsencode(checkpoint.name).decode(errors="replace") if checkpoint else None,
         checkpoint_sha256=sha256_of(checkpoint) if checkpoint else None,
         labels=labels,
     )
@@ -111,8 +122,7 @@ def _create(architecture: str, name: str, *, num_classes: int | None, seed: int,
 
     if num_classes is not None:
         arguments["num_classes"] = num_classes
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with _seeded(seed):
         try:
             model: nn.Module = timm.create_model(architecture, pretrained=False, **arguments)
         except (RuntimeError, TypeError, ValueError, AssertionError) as exc:
@@ -120,20 +130,66 @@ def _create(architecture: str, name: str, *, num_classes: int | None, seed: int,
     return model
 
 
-def _fetch(architecture: str, name: str, num_classes: int | None) -> nn.Module:
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """PyTorch's random numbers on the CPU start from `seed`; the caller's state is put back, on every device."""
+    with torch.random.fork_rng(devices=[]):
+        # Not `torch.manual_seed`, which seeds the GPUs too.
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+def _outline(architecture: str, name: str) -> nn.Module:
+    """The model without memory for its weights, so that what cannot be split is refused before any are had."""
+    with torch.device("meta"):
+        model = _create(architecture, name, num_classes=None, seed=0)
+    refuse_unsupported(model, name)
+    return model
+
+
+def _fetch(architecture: str, name: str, outline: nn.Module, *, num_classes: int | None, seed: int) -> nn.Module:
     """A model with its published weights. Any failure of any of the libraries below means: not to be had."""
     import timm
 
     arguments = {} if num_classes is None else {"num_classes": num_classes}
     try:
-        model: nn.Module = timm.create_model(architecture, pretrained=True, **arguments)
+        _reach(outline)
+        with _seeded(seed):
+            model: nn.Module = timm.create_model(architecture, pretrained=True, **arguments)
     except Exception as exc:
         reason = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
         raise CheckpointError(
             f"the pretrained weights of {name} could not be fetched: {reason}\n"
             "Give a local file with --checkpoint, or --no-pretrained for random weights (to try things out)."
         ) from exc
+    published = cast(Any, outline).num_classes
+    if num_classes and num_classes != published:
+        logger.warning(
+            "the published weights of %s have %d classes; the head of %d classes is random.",
+            name,
+            published,
+            num_classes,
+        )
     return model
+
+
+def _reach(outline: nn.Module) -> None:
+    """Ask the hub once for the weights, unless they are in its cache; without a network timm would retry for long.
+
+    Raises:
+        Exception: of the hub's HTTP library, where no answer comes.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub.errors import HfHubHTTPError
+
+    published = cast(Any, outline).pretrained_cfg
+    repository, _, revision = (published.get("hf_hub_id") or "").partition("@")
+    files = [published["hf_hub_filename"]] if published.get("hf_hub_filename") else _PUBLISHED_FILES
+    at = {"revision": revision or None}
+    if not repository or any(isinstance(try_to_load_from_cache(repository, file, **at), str) for file in files):
+        return
+    with suppress(HfHubHTTPError):  # an answer: what the hub lacks or refuses is for timm to find out
+        get_hf_file_metadata(hf_hub_url(repository, files[0], **at))
 
 
 def _imagenet_labels(model: nn.Module) -> tuple[str, ...] | None:
@@ -173,14 +229,27 @@ def _build_digits(
     from timm.models.vision_transformer import VisionTransformer
 
     arguments = digits_model_arguments()
-    if num_classes is not None:
-        arguments["num_classes"] = num_classes
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    shipped = checkpoint is None and pretrained is not False
+    if shipped and num_classes not in (None, arguments["num_classes"]):
+        raise ConfigError(
+            f"the weights of {DIGITS} that ship with moase-edge have {arguments['num_classes']} classes, "
+            f"--num-classes asks for {num_classes}. Leave it out, or take --no-pretrained or --checkpoint."
+        )
+    path = digits_weights_path() if shipped else checkpoint
+    state = read_checkpoint(path) if path else {}
+    classes = classes_in(state) if num_classes is None else num_classes
+    if classes is not None:
+        arguments["num_classes"] = classes
+    with _seeded(seed):
         model = VisionTransformer(**arguments)
-    path = checkpoint or digits_weights_path()
-    if checkpoint is None and pretrained is False:
-        return _backbone(model, DIGITS, DIGITS, "random", preprocess=digits_preprocess())
-    fit_checkpoint(model, read_checkpoint(path), path)
-    origin: Literal["checkpoint", "pretrained"] = "checkpoint" if checkpoint else "pretrained"
-    return _backbone(model, DIGITS, DIGITS, origin, checkpoint=path, preprocess=digits_preprocess())
+    if path:
+        fit_checkpoint(model, state, path)
+    return _backbone(
+        model,
+        DIGITS,
+        DIGITS,
+        "pretrained" if shipped else "checkpoint" if path else "random",
+        checkpoint=path,
+        labels=tuple(map(str, range(arguments["num_classes"]))) if shipped else None,
+        preprocess=digits_preprocess(),
+    )

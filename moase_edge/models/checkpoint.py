@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable, Mapping
+import re
+import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +47,20 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read_pickle(path: Path) -> object:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # about the format of a file that is damaged anyway
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as exc:
-        first_line = str(exc).strip().splitlines()[0]
+        # PyTorch's own message advises to load the file without the safeguard.
+        named = re.search(r"GLOBAL (\S+)", str(exc))
+        what = f"it names {named[1]}" if named else "it is damaged or no checkpoint at all"
         raise CheckpointError(
-            f"{path} holds more than weights, or is damaged, and was not unpickled: {first_line} "
-            "Save its state dict alone, best as .safetensors."
+            f"{path} is not a file of weights alone and was not unpickled: {what}. "
+            "Save its state dict alone, best as .safetensors, or fetch it again."
         ) from exc
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as exc:
-        raise CheckpointError(f"{path} is no whole PyTorch checkpoint: {exc}. Fetch it again.") from exc
+    except Exception as exc:  # a damaged file makes PyTorch raise anything, from EOFError to IndexError
+        reason = f"{type(exc).__name__}: {exc}".splitlines()[0].removesuffix(": ")
+        raise CheckpointError(f"{path} is no whole PyTorch checkpoint ({reason}). Fetch it again.") from exc
 
 
 def unnest(content: object, path: Path) -> dict[str, Tensor]:
@@ -63,7 +70,7 @@ def unnest(content: object, path: Path) -> dict[str, Tensor]:
             break
         if content and all(isinstance(value, Tensor) for value in content.values()):
             return without_prefix(content)
-        nest = next((key for key in _NESTS if isinstance(content.get(key), Mapping)), None)
+        nest = next((key for key in _NESTS if isinstance(content.get(key), Mapping) and content[key]), None)
         if nest is None:
             break
         content = content[nest]
@@ -82,38 +89,42 @@ def without_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def fit_checkpoint(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Load a state dict that must fit exactly.
+    """Load a state dict that must fit exactly; half precision is widened.
 
     Raises:
-        CheckpointError: lists what is missing, of another shape, or not part of the model.
+        CheckpointError: lists what is missing, of another shape or type, not part of the model, or not finite.
     """
     expected = model.state_dict()
-    missing = [name for name in expected if name not in state]
-    unknown = [name for name in state if name not in expected]
-    other_shape = [
-        f"{name} ({tuple(state[name].shape)}, the model has {tuple(tensor.shape)})"
-        for name, tensor in expected.items()
-        if name in state and state[name].shape != tensor.shape
-    ]
-    faults = [
-        *_fault("missing", missing),
-        *_fault("of another shape", other_shape),
-        *_fault("not part of the model", unknown),
-    ]
+    faults = list(_misfits(expected, state))
     if faults:
         raise CheckpointError(
             f"{path} does not fit the model:\n" + "\n".join(faults) + "\nCheck --backbone, and --num-classes for "
             "another head."
         )
-    non_finite = [n for n, t in state.items() if t.is_floating_point() and not bool(torch.isfinite(t).all())]
+    non_finite = [n for n, t in expected.items() if not bool(torch.isfinite(state[n].to(t.dtype)).all())]
     if non_finite:
         raise CheckpointError(f"{path} has values that are not finite in: {_some(non_finite)}. It cannot be used.")
     model.load_state_dict(dict(state))
 
 
-def _fault(kind: str, names: list[str]) -> Iterable[str]:
-    if names:
-        yield f"  {len(names)} {kind}: {_some(names)}"
+def _misfits(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Iterator[str]:
+    """A line for each kind of difference between the weights that are expected and those there are."""
+    pairs = [(name, state[name], tensor) for name, tensor in expected.items() if name in state]
+    kinds = {
+        "missing": [name for name in expected if name not in state],
+        "of another shape": [
+            f"{name} ({tuple(found.shape)}, the model has {tuple(wanted.shape)})"
+            for name, found, wanted in pairs
+            if found.shape != wanted.shape
+        ],
+        "of another type": [
+            f"{name} ({found.dtype}, the model has {wanted.dtype})"
+            for name, found, wanted in pairs
+            if found.is_floating_point() != wanted.is_floating_point()
+        ],
+        "not part of the model": [name for name in state if name not in expected],
+    }
+    return (f"  {len(names)} {kind}: {_some(names)}" for kind, names in kinds.items() if names)
 
 
 def _some(names: list[str]) -> str:

@@ -37,7 +37,7 @@ SHORT_NAMES: dict[str, str] = {
 
 
 def resolve_name(name: str) -> str:
-    """timm's name of a backbone, from a short name or from itself.
+    """timm's name of a backbone, from a short name or from itself; it may end in the tag of some weights.
 
     Raises:
         ConfigError: neither knows it; lists the nearest names.
@@ -46,10 +46,14 @@ def resolve_name(name: str) -> str:
 
     if name in SHORT_NAMES:
         return SHORT_NAMES[name]
-    if timm.is_model(name):
+    architecture, _, tag = name.partition(".")
+    tagged = timm.list_pretrained(f"{architecture}.*") if tag and timm.is_model(architecture) else []
+    if name in tagged or (timm.is_model(name) and not tag):
         return name
-    known = [*SHORT_NAMES, *timm.list_models(module="vision_transformer"), *timm.list_models(module="deit")]
-    near = difflib.get_close_matches(name, known, n=4, cutoff=0.4)
+    listed = [*timm.list_models(module="vision_transformer"), *timm.list_models(module="deit")]
+    near = difflib.get_close_matches(
+        name.lower().replace("-", "_"), tagged or [*SHORT_NAMES, *listed], n=4, cutoff=0.4
+    )
     hint = f"Did you mean {', '.join(near)}? " if near else ""
     raise ConfigError(
         f"no backbone is called {name!r}. {hint}Short names: {', '.join(SHORT_NAMES)}; "

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _GROUP_WIDTH = 0.8
 _VALUE_PT = 8
+# The colours come again with the second dash: bars, which have no dash, get a pattern.
+_HATCHES = {"-": "", "--": "/////", ":": ".....", "-.": "xxxxx"}
 
 
 def draw_errors_by_domain(series: Mapping[str, Mapping[str, float]], title: str) -> Figure:
@@ -38,7 +40,13 @@ def draw_errors_by_domain(series: Mapping[str, Mapping[str, float]], title: str)
         shift = (place + 0.5) * width - _GROUP_WIDTH / 2
         bars = _bars(domains, series[name], shift)
         legend = f"{label(name)}: mean {mean_error(series[name]):.1f} %"
-        ax.bar(bars[:, 0], bars[:, 1], width=0.92 * width, color=style["color"], label=legend)
+        look = {
+            "color": style["color"],
+            "hatch": _HATCHES[style["linestyle"]],
+            "edgecolor": "white",
+            "linewidth": 0,
+        }
+        ax.bar(bars[:, 0], bars[:, 1], width=0.92 * width, label=legend, **look)
         if with_values:
             _write_values(ax, bars)
     add_legend(figure, ax)

@@ -1,4 +1,4 @@
-"""Pictures of a run as PNG files: latency, adaptation, error by domain.
+"""Pictures of runs as PNG files: latency, adaptation, error by domain, over time, against cost.
 
 matplotlib is imported only when one is drawn. Where it is missing, `plots_missing` gives the sentence that a
 report shows instead.
@@ -13,10 +13,22 @@ from moase_edge.metrics.latency import LatencySummary
 from moase_edge.metrics.trace import TracePoints
 from moase_edge.report.adaptation_figure import draw_adaptation
 from moase_edge.report.canvas import plots_missing, save_figure
+from moase_edge.report.cost_figure import CostPoint, draw_error_against_cost
 from moase_edge.report.error_figure import draw_errors_by_domain
+from moase_edge.report.error_matrix_figure import draw_error_matrix
+from moase_edge.report.error_over_time_figure import draw_error_over_time
 from moase_edge.report.latency_figure import draw_latency
 
-__all__ = ["plot_adaptation", "plot_errors_by_domain", "plot_latency", "plots_missing"]
+__all__ = [
+    "CostPoint",
+    "plot_adaptation",
+    "plot_error_against_cost",
+    "plot_error_matrix",
+    "plot_error_over_time",
+    "plot_errors_by_domain",
+    "plot_latency",
+    "plots_missing",
+]
 
 
 def plot_latency(
@@ -80,3 +92,65 @@ def plot_errors_by_domain(
         StorageError: `path` cannot be written.
     """
     save_figure(draw_errors_by_domain(series, title), path)
+
+
+def plot_error_matrix(
+    path: str | os.PathLike[str],
+    errors: Mapping[str, Mapping[str, float]],
+    *,
+    reference: str | None = None,
+    title: str,
+) -> None:
+    """Top-1 error as a number for each method (row) and domain (column), and the mean; the lowest in bold.
+
+    Args:
+        path: where the PNG goes.
+        errors: error in percent by domain, by method; a domain that a method lacks shows as missing.
+        reference: the method, such as the source, that colours compare with: blue is better, red worse. Without
+            one, colours show the error itself.
+        title: what was run.
+
+    Raises:
+        ConfigError: nothing to plot, no such reference, or no matplotlib.
+        StorageError: `path` cannot be written.
+    """
+    save_figure(draw_error_matrix(errors, reference=reference, title=title), path)
+
+
+def plot_error_over_time(
+    path: str | os.PathLike[str],
+    series: Mapping[str, TracePoints],
+    *,
+    marks: Sequence[tuple[float, str]] = (),
+    title: str,
+) -> None:
+    """Running error over the stream: a panel for each method, with the first one, the source, behind it.
+
+    Args:
+        path: where the PNG goes.
+        series: error in percent over frame index, by method; `running_error` gives it.
+        marks: the frame at which each domain begins, and its name; drawn as bands.
+        title: what was run.
+
+    Raises:
+        ConfigError: nothing to plot, or no matplotlib.
+        StorageError: `path` cannot be written.
+    """
+    save_figure(draw_error_over_time(series, marks=marks, title=title), path)
+
+
+def plot_error_against_cost(
+    path: str | os.PathLike[str], points: Mapping[str, tuple[float, float, float, float]], *, title: str
+) -> None:
+    """Error over the cost of a frame, with the methods that none beats in both joined by stairs.
+
+    Args:
+        path: where the PNG goes.
+        points: `CostPoint` by method; one whose error is not finite is left out.
+        title: what was run.
+
+    Raises:
+        ConfigError: nothing to plot, a cost that is not above 0, or no matplotlib.
+        StorageError: `path` cannot be written.
+    """
+    save_figure(draw_error_against_cost(points, title=title), path)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import sys
+from pathlib import Path
 from typing import TextIO
 
 from moase_edge.errors import ConfigError, StorageError
 from moase_edge.report.plain import plain_json
 from moase_edge.runtime.result import Result
+
+logger = logging.getLogger(__name__)
 
 
 class ConsumerGone(Exception):  # noqa: N818 - an event, no error
@@ -20,10 +25,14 @@ class JsonlEmitter:
 
     Args:
         stream: text stream; closed with the emitter unless it is standard output.
+
+    Attributes:
+        to_stdout: whether it is.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self.to_stdout = stream is sys.stdout
 
     def write(self, result: Result) -> None:
         """Write and flush one line.
@@ -41,26 +50,51 @@ class JsonlEmitter:
             raise StorageError(f"cannot emit to {self._stream.name}: {exc.strerror}. Free some space.") from exc
 
     def close(self) -> None:
-        """Close the file; standard output stays open."""
-        if self._stream is not sys.stdout:
-            self._stream.close()
+        """Close the file; standard output stays open, but leads nowhere once its reader is gone."""
+        try:
+            if self.to_stdout:
+                self._stream.flush()
+            else:
+                self._stream.close()
+        except BrokenPipeError:
+            self._forget_unread()
+        except OSError as exc:
+            logger.warning("the last answers were not emitted to %s: %s", self._stream.name, exc.strerror)
+
+    def _forget_unread(self) -> None:
+        """Point the descriptor elsewhere: what the stream still holds would fail again when Python ends."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._stream.fileno())
+        os.close(nowhere)
 
 
-def open_emitter(form: str) -> JsonlEmitter:
-    """`jsonl:-` for standard output, `jsonl:PATH` for a new file.
+def emit_target(form: str) -> Path | None:
+    """The new file that `jsonl:FILE` names, or None for standard output, `jsonl:-`; opens nothing.
 
     Raises:
         ConfigError: another form, or the file exists.
-        StorageError: the file cannot be made.
     """
     kind, _, target = form.partition(":")
     if kind != "jsonl" or not target:
         raise ConfigError(f"--emit {form!r} is unknown. Expected jsonl:- (standard output) or jsonl:FILE.")
     if target == "-":
+        return None
+    if Path(target).exists():
+        raise ConfigError(f"{target} exists; --emit writes a new file. Name another.")
+    return Path(target)
+
+
+def open_emitter(form: str) -> JsonlEmitter:
+    """`jsonl:-` for standard output, `jsonl:FILE` for a new file.
+
+    Raises:
+        ConfigError: another form, or the file exists.
+        StorageError: the file cannot be made.
+    """
+    target = emit_target(form)
+    if target is None:
         return JsonlEmitter(sys.stdout)
     try:
-        return JsonlEmitter(open(target, "x", encoding="utf-8"))  # noqa: PTH123 - closed by the emitter
-    except FileExistsError as exc:
-        raise ConfigError(f"{target} exists; --emit writes a new file. Name another.") from exc
+        return JsonlEmitter(target.open("x", encoding="utf-8"))
     except OSError as exc:
         raise StorageError(f"cannot write {target}: {exc.strerror}. Name a place that can be written.") from exc

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from itertools import islice
+import math
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from itertools import count, islice
 from pathlib import Path
-from time import perf_counter_ns
+from time import perf_counter_ns, time
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from moase_edge.config.adapt import ADAPT_PRESETS, AdaptSettings
 from moase_edge.config.names import EngineName
 from moase_edge.engines.base import Engine
 from moase_edge.engines.choose import open_engine
-from moase_edge.errors import ConfigError
+from moase_edge.errors import ConfigError, SourceError
 from moase_edge.frames.frame import Frame
 from moase_edge.frames.open import open_source
 from moase_edge.frames.preprocess import Preprocessor
@@ -29,7 +29,7 @@ from moase_edge.runtime.frozen import FrozenMethod
 from moase_edge.runtime.method import Method, Prediction, Update
 from moase_edge.runtime.record import RunRecord
 from moase_edge.runtime.result import Result
-from moase_edge.runtime.scheduler import Schedule, parse_schedule
+from moase_edge.runtime.scheduler import Timing, parse_schedule
 from moase_edge.runtime.stages import Stages
 
 # On so few tokens a second PyTorch thread costs more than it brings: it waits for a core that the engine's
@@ -60,7 +60,7 @@ class Pipeline:
         self,
         method: Method,
         preprocessor: Preprocessor,
-        schedule: Schedule,
+        schedule: Timing,
         *,
         labels: Sequence[str] | None = None,
         classes: int | None = None,
@@ -95,7 +95,7 @@ class Pipeline:
                 but for a sidecar of few tokens, which is fastest on one thread.
 
         Raises:
-            ConfigError: an unknown mode, or no artifact, or PyTorch is needed and missing.
+            ConfigError: an unknown mode, or no artifact, or PyTorch is needed and cannot be imported.
             ArtifactError: the artifact cannot be trusted.
             EngineError: no engine of it runs here.
         """
@@ -105,8 +105,11 @@ class Pipeline:
         learning = settings or ADAPT_PRESETS[manifest.moase.preset]
         if schedule.sidecar:
             _require_torch()
-        opened = open_engine(loaded, engine, threads=threads)
-        method = _split_method(loaded, opened, learning, threads) if schedule.sidecar else FrozenMethod(opened)
+        with ExitStack() as stack:
+            opened = open_engine(loaded, engine, threads=threads)
+            stack.callback(opened.close)
+            method = _split_method(loaded, opened, learning, threads) if schedule.sidecar else FrozenMethod(opened)
+            stack.pop_all()
         return cls(
             method,
             Preprocessor(manifest.preprocess),
@@ -129,11 +132,12 @@ class Pipeline:
         max_frames: int | None = None,
         batch_size: int = 1,
         journal: RotatingJsonl | None = None,
-    ) -> Iterator[Result]:
+    ) -> Generator[Result, None, None]:
         """Answer the frames of a source, one result a frame.
 
         A result is yielded before anything is learned from its frame; the update runs when the caller asks for the
         next one. Closing the iterator, `stop()`, or the end of the source ends the run; the source is closed then.
+        A second run goes on with what the first one learned.
 
         Args:
             source: a URI (see `open_source`) or a source.
@@ -149,19 +153,7 @@ class Pipeline:
             raise ConfigError(f"batch size and number of frames must be positive; got {batch_size}, {max_frames}.")
         self.stopping = False
         self.record = RunRecord()
-        opened = open_source(source) if isinstance(source, str) else source
-        with ExitStack() as stack:
-            stack.callback(opened.close)
-            frames = islice(opened.frames(), max_frames)
-            number = 0
-            while not self.stopping:
-                stages = Stages()
-                began = perf_counter_ns()
-                batch = _take(frames, batch_size, stages)
-                if not batch:
-                    return
-                yield from self._answer_and_learn(batch, number, began, stages, journal)
-                number += 1
+        return self._run(source, max_frames, batch_size, journal)
 
     def stop(self) -> None:
         """End the run after the batch at hand. May be called from a signal handler or another thread."""
@@ -170,6 +162,25 @@ class Pipeline:
     def close(self) -> None:
         """Release the engine."""
         self.method.close()
+
+    def _run(
+        self, source: str | Source, max_frames: int | None, batch_size: int, journal: RotatingJsonl | None
+    ) -> Generator[Result, None, None]:
+        opened = open_source(source) if isinstance(source, str) else source
+        with closing(opened):
+            frames = islice(opened.frames(), max_frames)
+            for number in count():
+                if self.stopping:
+                    return
+                stages = Stages()
+                began = perf_counter_ns()
+                batch, failure = _take(frames, batch_size, stages)
+                if batch:
+                    yield from self._answer_and_learn(batch, number, began, stages, journal)
+                if failure is not None:
+                    raise failure
+                if not batch:
+                    return
 
     def _answer_and_learn(
         self, batch: list[Frame], number: int, began: int, stages: Stages, journal: RotatingJsonl | None
@@ -185,33 +196,43 @@ class Pipeline:
                 with stages.timed("emit"):
                     yield result
             if self.schedule.due(number):
-                with stages.timed("update"):
-                    update = self.method.learn(prediction)
+                update = self._learn(prediction, stages)
         finally:
             stages.add("total", (perf_counter_ns() - began) / 1e6)
             self._remember(results, update, stages, journal)
 
+    def _learn(self, prediction: Prediction, stages: Stages) -> Update | None:
+        began = perf_counter_ns()
+        update = self.method.learn(prediction)
+        # A learner that failed returns at once: its zeros would pass for fast updates.
+        if update is not None:
+            stages.add("update", (perf_counter_ns() - began) / 1e6)
+        return update
+
     def _results(self, batch: list[Frame], prediction: Prediction, stages: Stages) -> list[Result]:
-        probabilities = softmax(prediction.logits)
+        logits = _read_only(prediction.logits)
+        frozen = None if prediction.frozen_logits is None else _read_only(prediction.frozen_logits)
+        probabilities = softmax(logits)
         entropies = entropy(probabilities)
-        frozen = prediction.frozen_logits
-        now = perf_counter_ns()
+        now, now_s = perf_counter_ns(), time()
         results = []
         for row, frame in enumerate(batch):
-            answer = _top(prediction.logits[row]) if self._has_head else None
+            answer = _top(logits[row]) if self._has_head else None
+            age_ms = (now - frame.captured_ns) / 1e6
             results.append(
                 Result(
                     frame=frame,
-                    logits=prediction.logits[row],
+                    logits=logits[row],
                     frozen_logits=None if frozen is None else frozen[row],
                     adapted=bool(prediction.adapted[row]),
                     prediction=answer,
                     label=self._labels[answer] if self._labels and answer is not None else None,
-                    confidence=None if answer is None else float(probabilities[row, answer]),
-                    entropy=None if answer is None else float(entropies[row]),
+                    confidence=None if answer is None else _finite(probabilities[row, answer]),
+                    entropy=None if answer is None else _finite(entropies[row]),
                     frozen_prediction=None if frozen is None or not self._has_head else _top(frozen[row]),
                     timings_ms=dict(stages.durations_ms),
-                    age_ms=(now - frame.captured_ns) / 1e6,
+                    age_ms=age_ms,
+                    timestamp_s=now_s - age_ms / 1e3,
                 )
             )
         return results
@@ -231,11 +252,13 @@ class Pipeline:
 
 
 def _require_torch() -> None:
-    if importlib.util.find_spec("torch") is None:
+    try:
+        import torch  # noqa: F401
+    except (ImportError, OSError) as exc:
         raise ConfigError(
-            "PyTorch is not installed, and adapting needs it: `pip install 'moase-edge[adapt]'`, or run with "
-            "--adapt off for the frozen model."
-        )
+            f"PyTorch cannot be imported ({exc}), and adapting needs it: `pip install 'moase-edge[adapt]'`, "
+            "or run with --adapt off for the frozen model."
+        ) from exc
 
 
 def _split_method(artifact: Artifact, engine: Engine, settings: AdaptSettings, threads: int | None) -> Method:
@@ -255,12 +278,31 @@ def _split_method(artifact: Artifact, engine: Engine, settings: AdaptSettings, t
     return SplitMethod(engine, Learner(sidecar, **settings.model_dump()))
 
 
-def _take(frames: Iterator[Frame], count: int, stages: Stages) -> list[Frame]:
+def _take(frames: Iterator[Frame], size: int, stages: Stages) -> tuple[list[Frame], SourceError | None]:
+    """Up to `size` frames, and why there are no more, so that what came before a source was lost is answered."""
+    batch: list[Frame] = []
     with stages.timed("capture"):
-        return list(islice(frames, count))
+        try:
+            for frame in islice(frames, size):
+                batch.append(frame)
+        except SourceError as exc:
+            return batch, exc
+    return batch, None
+
+
+def _read_only(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The same memory, which whoever is handed a result cannot change: it is learned from afterwards."""
+    view: NDArray[np.float32] = logits.view()
+    view.flags.writeable = False
+    return view
 
 
 def _top(logits: NDArray[np.float32]) -> int | None:
     """Index of the largest finite logit, None where there is none."""
     finite = np.isfinite(logits)
     return int(np.argmax(np.where(finite, logits, -np.inf))) if finite.any() else None
+
+
+def _finite(value: float) -> float | None:
+    """A plain number, None where it is none: beside an infinite logit there is no probability."""
+    return float(value) if math.isfinite(value) else None

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from moase_edge.frames.frame import Frame
 from moase_edge.metrics.classification import ErrorCounter
 from moase_edge.metrics.latency import LatencyProfile
 from moase_edge.metrics.trace import Trace
@@ -14,6 +15,7 @@ from moase_edge.runtime.result import Result
 
 STAGES = ("capture", "preprocess", "engine", "sidecar", "emit", "update", "total", "age")
 _MAX_DOMAIN_MARKS = 200
+_NO_CLASS = -1
 
 
 class RunRecord:
@@ -25,7 +27,8 @@ class RunRecord:
         adaptation_traces: entropy and the figures of each update over frame index.
         errors, frozen_errors: where frames are labelled, of the answer and of the frozen model.
         domain_marks: frame index at which each domain began, and its name; the first 200.
-        counts: frames, updates, answers by origin, disagreements with the frozen model.
+        counts: frames, updates, answers by origin, disagreements with the frozen model, and frames that got no
+            answer, because no logit was finite.
     """
 
     def __init__(self) -> None:
@@ -36,31 +39,37 @@ class RunRecord:
         self.frozen_errors = ErrorCounter()
         self.domain_marks: list[tuple[float, str]] = []
         self._domain: str | None = None
-        self.counts: Counter[str] = Counter(frames=0, updates=0, answered_frozen=0, answered_adapted=0)
+        self.counts: Counter[str] = Counter(
+            frames=0, updates=0, answered_frozen=0, answered_adapted=0, differs_from_frozen=0, unanswered=0
+        )
 
     def add_results(self, results: list[Result]) -> None:
         """Count the answers of one batch."""
         for result in results:
             self.counts["frames"] += 1
             self.counts["answered_adapted" if result.adapted else "answered_frozen"] += 1
-            self.counts["differs_from_frozen"] += result.prediction != result.frozen_prediction
+            self.counts["unanswered"] += result.unanswered
+            if result.frozen_logits is not None:
+                self.counts["differs_from_frozen"] += result.prediction != result.frozen_prediction
             self._add_labelled(result)
             self._trace(self.adaptation_traces, "entropy", result.frame.index, result.entropy)
 
     def _add_labelled(self, result: Result) -> None:
         frame = result.frame
-        if (
-            frame.domain is not None
-            and frame.domain != self._domain
-            and len(self.domain_marks) < _MAX_DOMAIN_MARKS
-        ):
-            self.domain_marks.append((float(frame.index), frame.domain))
-        self._domain = frame.domain
-        if frame.label is None or result.prediction is None:
+        self._mark_domain(frame)
+        # Features are no answer; where there should be one and is none, it is a wrong one.
+        if frame.label is None or (result.prediction is None and not result.unanswered):
             return
-        self.errors.add(prediction=result.prediction, label=frame.label, domain=frame.domain)
-        if result.frozen_prediction is not None:
-            self.frozen_errors.add(prediction=result.frozen_prediction, label=frame.label, domain=frame.domain)
+        self.errors.add(prediction=_class_index(result.prediction), label=frame.label, domain=frame.domain)
+        if result.frozen_logits is not None:
+            frozen = _class_index(result.frozen_prediction)
+            self.frozen_errors.add(prediction=frozen, label=frame.label, domain=frame.domain)
+
+    def _mark_domain(self, frame: Frame) -> None:
+        begins = frame.domain is not None and frame.domain != self._domain
+        if begins and len(self.domain_marks) < _MAX_DOMAIN_MARKS:
+            self.domain_marks.append((float(frame.index), str(frame.domain)))
+        self._domain = frame.domain
 
     def add_update(self, index: int, update: Update) -> None:
         """Count an update made after frame `index`."""
@@ -79,6 +88,10 @@ class RunRecord:
     def _trace(traces: dict[str, Trace], name: str, index: int, value: float | None) -> None:
         traces.setdefault(name, Trace()).add(index, value)
 
+    def shares(self) -> dict[str, float]:
+        """Part of the total time by stage; the age of a frame is no part of it."""
+        return {stage: share for stage, share in self.profile.shares().items() if stage != "age"}
+
     def summary(self) -> dict[str, Any]:
         """Plain data for summary.json."""
         errors = {"answered": self.errors, "frozen": self.frozen_errors}
@@ -94,8 +107,12 @@ class RunRecord:
                 if counter.frames
             },
             "latency_ms": {stage: _plain(summary) for stage, summary in self.profile.summaries().items()},
-            "share_of_total": self.profile.shares(),
+            "share_of_total": self.shares(),
         }
+
+
+def _class_index(prediction: int | None) -> int:
+    return _NO_CLASS if prediction is None else prediction
 
 
 def _plain(summary: Any) -> dict[str, float]:

@@ -17,16 +17,17 @@ class Result:
 
     Attributes:
         frame: the frame itself.
-        logits: (K,) float32, the answer; the pooled features for a backbone without a head.
-        frozen_logits: (K,) float32, the frozen model's answer, where the method has one.
+        logits: (K,) float32, read-only, the answer; the pooled features for a backbone without a head.
+        frozen_logits: (K,) float32, read-only, the frozen model's answer, where the method has one.
         adapted: whether `logits` come from the adapted sidecar.
         prediction: class index with the largest logit; None without a head, or where no logit is finite.
         label: its name, or None where the artifact names none.
-        confidence: its softmax probability, 0..1.
-        entropy: of the softmax, in nats.
+        confidence: its softmax probability, 0..1; None where a logit is not finite.
+        entropy: of the softmax, in nats; None where a logit is not finite.
         frozen_prediction: class index of the frozen answer.
         timings_ms: duration of each stage so far, of the whole batch.
         age_ms: from the frame's arrival in this process to this answer.
+        timestamp_s: Unix time of that arrival, by the system's clock.
     """
 
     frame: Frame
@@ -40,12 +41,19 @@ class Result:
     frozen_prediction: int | None
     timings_ms: dict[str, float]
     age_ms: float
+    timestamp_s: float
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether no logit is finite, so that there is no answer."""
+        return not bool(np.isfinite(self.logits).any())
 
     def as_record(self) -> dict[str, Any]:
         """Plain data of the answer, for JSON; without pictures and logits."""
         frame = self.frame
         return {
             "frame": frame.index,
+            "timestamp_s": self.timestamp_s,
             "name": frame.name,
             "domain": frame.domain,
             "truth": frame.label,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from moase_edge.errors import StorageError
 from moase_edge.metrics.trace import TracePoints
 from moase_edge.report.files import write_json
 from moase_edge.report.page import Picture, Section, write_page
@@ -19,6 +21,10 @@ logger = logging.getLogger(__name__)
 
 SUMMARY = "summary.json"
 PAGE = "report.html"
+PICTURES = ("latency.png", "adaptation.png", "errors.png")
+
+# Counts of a source that tell of something lost or bent.
+_TROUBLES = ("dropped", "skipped", "converted", "resized", "decode_errors", "missing")
 
 # Titles with units, for what an update reports.
 _TITLES = {
@@ -37,7 +43,7 @@ class RunReport:
 
     Attributes:
         title: of the page.
-        ended: why the run ended.
+        ended: why the run ended, as a clause: "the source ended".
         facts: artifact, engine, source, mode, settings.
         source_counts: frames dropped, skipped, converted, ...
         failures: of the method, by reason.
@@ -71,44 +77,71 @@ def write_report(folder: Path, report: RunReport, record: RunRecord) -> None:
     }
     write_json(folder / SUMMARY, summary)
     missing = plots_missing()
-    pictures = [] if missing else _draw(folder, report, record)
+    pictures: list[Picture] = []
+    if not missing:
+        try:
+            pictures = _draw(folder, report, record)
+        except StorageError:
+            raise
+        except Exception as exc:  # a library without memory or fonts must not cost the page
+            logger.warning("the plots could not be drawn: %r", exc)
+            missing = f"There are no plots, because they could not be drawn ({exc!r})."
     write_page(folder / PAGE, report.title, _sections(report, record, pictures, missing))
+
+
+def outcome_lines(report: RunReport, record: RunRecord) -> list[str]:
+    """What a reader wants to know first, as sentences: how it ended, what was answered, what went wrong."""
+    counts = record.counts
+    lines = [
+        f"It ended because {report.ended.rstrip('.')}.",
+        f"Frames: {counts['frames']}; answered adapted: {counts['answered_adapted']}, of them unlike the frozen "
+        f"model: {counts['differs_from_frozen']}; answered frozen: {counts['answered_frozen']}; "
+        f"updates: {counts['updates']}.",
+    ]
+    troubles = {
+        **{name: report.source_counts.get(name, 0) for name in _TROUBLES},
+        **report.failures,
+        "without an answer": counts["unanswered"],
+        "journal lines lost": report.lost_lines,
+    }
+    told = [f"{name.replace('_', ' ')}: {number}" for name, number in troubles.items() if number]
+    return [*lines, f"Beware: {', '.join(told)}."] if told else lines
 
 
 def latency_table(record: RunRecord) -> Table:
     """Latency of every stage, with its share of the total."""
-    return latency_rows(record.profile.summaries(), record.profile.shares())
+    return latency_rows(record.profile.summaries(), record.shares())
 
 
 def error_table(record: RunRecord) -> Table | None:
     """Errors by domain of the answers and of the frozen model; None for an unlabelled source."""
     if not record.errors.frames:
         return None
-    frozen = record.frozen_errors.by_domain()
-    rows = [(name, frozen.get(name, float("nan")), error) for name, error in record.errors.by_domain().items()]
-    means = (record.frozen_errors, record.errors)
-    if len(rows) > 1:
-        rows.append(("mean", *(counter.mean_over_domains() for counter in means)))  # type: ignore[arg-type]
+    both = record.frozen_errors, record.errors
+    frozen, answered = (counter.by_domain() for counter in both)
+    rows = [(name, frozen.get(name, math.nan), error) for name, error in answered.items()]
+    if not rows:
+        rows = [("all frames", both[0].overall(), both[1].overall())]
+    elif len(rows) > 1:
+        rows.append(("mean", both[0].mean_over_domains(), both[1].mean_over_domains()))
     return Table(title="Error by domain (%)", columns=("domain", "frozen", "answered"), rows=rows)
 
 
 def _draw(folder: Path, report: RunReport, record: RunRecord) -> list[Picture]:
     pictures = []
+    latency_png, adaptation_png, errors_png = (folder / name for name in PICTURES)
     latency = _points(record.latency_traces)
     if latency:
-        path = folder / "latency.png"
-        plot_latency(path, latency, record.profile.summaries(), title=f"Latency: {report.title}")
-        pictures.append(Picture(path, "Latency of each stage over the frames, and its percentiles"))
+        plot_latency(latency_png, latency, record.profile.summaries(), title=f"Latency: {report.title}")
+        pictures.append(Picture(latency_png, "Latency of each stage over the frames, and its percentiles"))
     series = {_TITLES.get(name, name): points for name, points in _points(record.adaptation_traces).items()}
     if series:
-        path = folder / "adaptation.png"
-        plot_adaptation(path, series, marks=record.domain_marks, title=f"Adaptation: {report.title}")
-        pictures.append(Picture(path, "Entropy and the figures of each update over the frames"))
+        plot_adaptation(adaptation_png, series, marks=record.domain_marks, title=f"Adaptation: {report.title}")
+        pictures.append(Picture(adaptation_png, "Entropy and the figures of each update over the frames"))
     if record.errors.frames and len(record.errors.by_domain()) > 1:
-        path = folder / "errors.png"
         errors = {"frozen": record.frozen_errors.by_domain(), "answered": record.errors.by_domain()}
-        plot_errors_by_domain(path, {name: e for name, e in errors.items() if e}, title="Error by domain")
-        pictures.append(Picture(path, "Error of the frozen model and of the answers, by domain"))
+        plot_errors_by_domain(errors_png, {name: e for name, e in errors.items() if e}, title="Error by domain")
+        pictures.append(Picture(errors_png, "Error of the frozen model and of the answers, by domain"))
     return pictures
 
 
@@ -122,7 +155,7 @@ def _sections(report: RunReport, record: RunRecord, pictures: list[Picture], mis
     tables = [table for table in (error_table(record),) if table is not None]
     adaptation = [p for p in pictures if p.path.stem != "latency"]
     return [
-        Section("Run", paragraphs=[f"It ended because {report.ended}."], details=report.facts),
+        Section("Run", paragraphs=outcome_lines(report, record), details=report.facts),
         Section("Answers", tables=tables, pictures=adaptation, details=counts),
         Section(
             "Latency",

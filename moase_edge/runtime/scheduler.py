@@ -4,8 +4,24 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Protocol
 
 from moase_edge.errors import ConfigError
+
+
+class Timing(Protocol):
+    """When the learner takes a step.
+
+    Attributes:
+        mode: its name, for reports.
+    """
+
+    @property
+    def mode(self) -> str: ...
+
+    def due(self, batch: int) -> bool:
+        """Whether batch number `batch`, from 0, is learned from; asked once a batch, in order."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

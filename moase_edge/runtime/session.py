@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime, timezone
+from itertools import chain, count
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 from moase_edge.artifact.files import refuse_existing, storage_errors
-from moase_edge.errors import MoaseEdgeError
+from moase_edge.errors import StorageError
 from moase_edge.frames.source import Source
-from moase_edge.report.files import RotatingJsonl
+from moase_edge.report.files import RotatingJsonl, write_json
 from moase_edge.runtime.emit import ConsumerGone
 from moase_edge.runtime.machine import describe_machine
 from moase_edge.runtime.pipeline import Pipeline
 from moase_edge.runtime.result import Result
-from moase_edge.runtime.run_report import SUMMARY, RunReport, write_report
+from moase_edge.runtime.run_report import PAGE, PICTURES, SUMMARY, RunReport, write_report
 
 logger = logging.getLogger(__name__)
 
 JOURNAL_STEM = "frames"
+_OLDER_JOURNAL = re.compile(rf"{JOURNAL_STEM}\.[0-9]+\.jsonl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +42,47 @@ class RunOutcome:
     report: RunReport
 
 
+def refuse_report_folder(folder: Path, *, force: bool) -> None:
+    """Raise what `prepare_report_folder` would raise for a folder that may not be taken; changes nothing."""
+    with storage_errors(folder):
+        refuse_existing(folder, force=force, marker=SUMMARY)
+
+
 def prepare_report_folder(folder: Path, *, force: bool) -> None:
     """Make the folder; with `force`, remove what an earlier run wrote there, and nothing else.
+
+    A summary that says "not ended" marks the folder as a report until the run ends, or for ever if it is killed.
 
     Raises:
         ConfigError: it holds something and `force` is not given, or it is no report.
         StorageError: it cannot be written.
     """
-    refuse_existing(folder, force=force, marker=SUMMARY)
+    refuse_report_folder(folder, force=force)
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for pattern in (f"{JOURNAL_STEM}*.jsonl", SUMMARY, "*.png", "report.html"):
-            for path in folder.glob(pattern):
-                path.unlink()
+        for path in _written_by_runs(folder):
+            path.unlink(missing_ok=True)
+    write_json(folder / SUMMARY, {"ended": None})
+
+
+def new_report_folder(root: Path) -> Path:
+    """A folder below `root` that this call made, named by date and time, and prepared.
+
+    Raises:
+        StorageError: it cannot be made.
+    """
+    stamp = f"{datetime.now():%Y%m%d-%H%M%S}"
+    with storage_errors(root):
+        root.mkdir(parents=True, exist_ok=True)
+        # Runs on several cameras may be started in the same second.
+        for name in chain([stamp], (f"{stamp}-{number}" for number in count(2))):
+            try:
+                (root / name).mkdir()
+            except FileExistsError:
+                continue
+            break
+    prepare_report_folder(root / name, force=False)
+    return root / name
 
 
 def run_and_report(
@@ -59,6 +92,7 @@ def run_and_report(
     *,
     facts: dict[str, Any],
     on_result: Callable[[Result], None],
+    on_end: Callable[[RunReport], None] | None = None,
     max_frames: int | None = None,
     batch_size: int = 1,
 ) -> RunOutcome:
@@ -68,36 +102,79 @@ def run_and_report(
         folder: made by `prepare_report_folder`.
         facts: what the report says of the run besides its figures: artifact, engine, settings.
         on_result: is handed each result before it is learned from; may raise ConsumerGone to end the run.
+        on_end: is handed what the report says once it is written, before an error that ended the run is raised.
 
     Raises:
-        MoaseEdgeError: what ended the run early; the report is written first.
+        MoaseEdgeError: what ended the run early; the report is written first. So for any exception of `on_result`.
         StorageError: the report cannot be written.
     """
+    started_at, began_s = datetime.now(timezone.utc), perf_counter()
     with closing(RotatingJsonl(folder, JOURNAL_STEM)) as journal:
-        failure, ended = None, "the source ended"
-        try:
-            results = pipeline.run(source, max_frames=max_frames, batch_size=batch_size, journal=journal)
-            with closing(results):  # type: ignore[type-var]
-                for result in results:
-                    on_result(result)
-        except ConsumerGone:
-            ended = "the reader of the answers went away"
-        except MoaseEdgeError as exc:
-            failure, ended = exc, f"stopped by an error: {exc}"
-        if pipeline.stopping:
-            ended = "interrupted"
-        elif max_frames is not None and pipeline.record.counts["frames"] >= max_frames:
-            ended = f"{max_frames} frames were asked for"
+        results = pipeline.run(source, max_frames=max_frames, batch_size=batch_size, journal=journal)
+        failure = _consume(results, on_result)
+    duration_s = perf_counter() - began_s
     report = RunReport(
         title=f"{facts.get('artifact', 'moase-edge')} on {source.name}",
-        ended=ended,
-        facts={**facts, "source": source.name, "adapt": pipeline.schedule.mode, "batch_size": batch_size},
+        ended=_why_ended(pipeline, failure, max_frames),
+        facts={
+            **facts,
+            "source": source.name,
+            "adapt": pipeline.schedule.mode,
+            "batch_size": batch_size,
+            "started_at": started_at.isoformat(timespec="seconds"),
+            "duration_s": round(duration_s, 3),
+            "frames_per_second": round(pipeline.record.counts["frames"] / duration_s, 3),
+        },
         source_counts=vars(source.counts),
         failures=dict(pipeline.method.failures),
         lost_lines=journal.lost_lines,
         machine=describe_machine(),
     )
-    write_report(folder, report, pipeline.record)
-    if failure is not None:
+    try:
+        _write(folder, report, pipeline, failure)
+    finally:
+        if on_end is not None:
+            on_end(report)
+    if failure is not None and not isinstance(failure, ConsumerGone):
         raise failure
-    return RunOutcome(ended, report)
+    return RunOutcome(report.ended, report)
+
+
+def _consume(results: Generator[Result, None, None], on_result: Callable[[Result], None]) -> Exception | None:
+    """Hand out every result; what ended that early is returned, because the report comes first."""
+    try:
+        with closing(results):
+            for result in results:
+                on_result(result)
+    except Exception as exc:
+        return exc
+    return None
+
+
+def _why_ended(pipeline: Pipeline, failure: Exception | None, max_frames: int | None) -> str:
+    if isinstance(failure, ConsumerGone):
+        return "the reader of the answers went away"
+    if failure is not None:
+        return f"an error stopped it: {failure or type(failure).__name__}"
+    if pipeline.stopping:
+        return "it was interrupted"
+    if max_frames is not None and pipeline.record.counts["frames"] >= max_frames:
+        return f"{max_frames} frames were asked for"
+    return "the source ended"
+
+
+def _write(folder: Path, report: RunReport, pipeline: Pipeline, failure: Exception | None) -> None:
+    """Write the report; where the run itself failed, that is what the caller must hear of."""
+    try:
+        write_report(folder, report, pipeline.record)
+    except StorageError as exc:
+        if failure is None:
+            raise
+        logger.warning("there is no report of the run: %s", exc)
+
+
+def _written_by_runs(folder: Path) -> Iterator[Path]:
+    """What any run may have left in a report folder; other names are somebody else's."""
+    yield folder / f"{JOURNAL_STEM}.jsonl"
+    yield from (path for path in folder.iterdir() if _OLDER_JOURNAL.fullmatch(path.name))
+    yield from (folder / name for name in (SUMMARY, PAGE, *PICTURES))

@@ -19,6 +19,8 @@ from moase_edge.runtime.stages import Stages
 
 logger = logging.getLogger(__name__)
 
+_NON_FINITE = "non-finite answer"
+
 # Distances read every trained weight several times; they move slowly.
 DISTANCE_EVERY = 10
 
@@ -73,7 +75,9 @@ class SplitMethod:
         finite = np.isfinite(logits).all(axis=1)
         if finite.all():
             return Prediction(logits, frozen.logits, finite, _Answered(taps, views))
-        self.failures["non-finite answer"] += int((~finite).sum())
+        if not self.failures[_NON_FINITE]:
+            logger.warning("an adapted answer is not finite; the frozen one is given. Further ones are counted.")
+        self.failures[_NON_FINITE] += int((~finite).sum())
         return Prediction(np.where(finite[:, None], logits, frozen.logits), frozen.logits, finite)
 
     def learn(self, prediction: Prediction) -> Update | None:

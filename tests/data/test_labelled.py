@@ -15,7 +15,6 @@ from moase_edge.data.labelled import (
     Domain,
     DomainStream,
     LabelledImages,
-    continual,
     unchanged,
 )
 from moase_edge.errors import ConfigError

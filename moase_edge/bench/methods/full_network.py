@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import cast
 
@@ -10,17 +11,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from moase_edge.config.adapt import AdaptSettings
+from moase_edge.bench.methods.answered import NON_FINITE
+from moase_edge.bench.subject import Subject
+from moase_edge.config.adapt import ADAPT_PRESETS, AdaptSettings
 from moase_edge.config.moase import MoaseSettings
+from moase_edge.config.names import Preset
+from moase_edge.errors import AdaptationError
 from moase_edge.moase.adapter import MoaseAdapter, adapters_of
 from moase_edge.moase.inject import inject
 from moase_edge.moase.objectives import OBJECTIVES, Views
 from moase_edge.moase.proximal import PROXIMAL_FORMS
 from moase_edge.moase.restore import restore_at_random
-from moase_edge.moase.step import forward_and_adapt
+from moase_edge.moase.step import StepReport, forward_and_adapt
 from moase_edge.moase.teacher import make_teacher
 from moase_edge.runtime.method import Prediction, Update
 from moase_edge.runtime.stages import Stages
+
+# R = 192 in the authors' code, 48 in the log whose figure is the paper's (RoyZry98/MoASE-Pytorch).
+PUBLISHED: Mapping[Preset, MoaseSettings] = {
+    "official": MoaseSettings(preset="official", rank=192),
+    "paper": MoaseSettings(preset="paper", rank=48),
+}
 
 
 class FullNetworkMethod:
@@ -58,13 +69,21 @@ class FullNetworkMethod:
             logits = self._teacher(frames)
         return Prediction(logits.numpy(), None, np.ones(len(images), dtype=bool), (frames, logits))
 
-    def learn(self, prediction: Prediction) -> Update:
-        """One step of the whole student on the batch that was answered."""
+    def learn(self, prediction: Prediction) -> Update | None:
+        """One step of the whole student on the batch that was answered; None where it would not be finite."""
         frames, logits = cast("tuple[Tensor, Tensor]", prediction.memory)
+        try:
+            report = self._step(frames, Views(logits=logits, features=logits))
+        except AdaptationError:
+            self.failures[NON_FINITE] = self.failures.get(NON_FINITE, 0) + 1
+            return None
+        return {"loss": report.loss, "proximal": report.proximal, "grad_norm": report.grad_norm}
+
+    def _step(self, frames: Tensor, teacher: Views) -> StepReport:
         settings = self._settings
-        report = forward_and_adapt(
+        return forward_and_adapt(
             partial(self._views, frames),
-            Views(logits=logits, features=logits),
+            teacher,
             trained=self._trained,
             averaged=self._averaged,
             optimizer=self._optimizer,
@@ -74,7 +93,6 @@ class FullNetworkMethod:
             max_grad_norm=settings.max_grad_norm,
             restore=self._restore if settings.restore_probability else None,
         )
-        return {"loss": report.loss, "proximal": report.proximal, "grad_norm": report.grad_norm}
 
     def close(self) -> None:
         """Nothing to release."""
@@ -90,3 +108,13 @@ class FullNetworkMethod:
     def _restore(self) -> None:
         probability = self._settings.restore_probability
         restore_at_random(self._trained, self._original, probability, self._generator)
+
+
+def build_published(subject: Subject, seed: int, *, preset: Preset) -> FullNetworkMethod:
+    """A published preset in every block of the whole network."""
+    settings = ADAPT_PRESETS[preset].model_copy(update={"seed": seed})
+    return FullNetworkMethod(subject.network(), PUBLISHED[preset], settings, seed=seed)
+
+
+build_official = partial(build_published, preset="official")
+build_paper = partial(build_published, preset="paper")

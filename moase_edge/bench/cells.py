@@ -1,0 +1,127 @@
+"""One cell of a benchmark: a method on a stream, through the shipped pipeline."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from moase_edge.bench.labelled_source import LabelledSource
+from moase_edge.data.labelled import LabelledImage
+from moase_edge.frames.preprocess import Preprocessor
+from moase_edge.metrics.cell import NO_ANSWER, CellRecord
+from moase_edge.runtime.method import Method
+from moase_edge.runtime.pipeline import Pipeline
+from moase_edge.runtime.result import Result
+from moase_edge.runtime.scheduler import Timing
+
+_PEAK = Path("/proc/self/clear_refs")
+_STATUS = Path("/proc/self/status")
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What depends on the machine, kept apart from what must repeat.
+
+    Attributes:
+        ms_by_stage: mean milliseconds a frame.
+        peak_memory_mib: highest resident memory of the process while the cell ran; None where it cannot be told.
+    """
+
+    ms_by_stage: dict[str, float]
+    peak_memory_mib: float | None
+
+    @property
+    def ms_per_frame(self) -> float:
+        """Engine, sidecar and update together."""
+        return sum(self.ms_by_stage.get(stage, 0.0) for stage in ("engine", "sidecar", "update"))
+
+
+@dataclass(slots=True)
+class _Collector:
+    """Rows of a record, taken from results as they come."""
+
+    results: list[tuple[int, int, float, bool]] = field(default_factory=list)
+    updated: list[bool] = field(default_factory=list)
+    updates: int = 0
+
+    def add(self, result: Result, updates: int) -> None:
+        self.settle(updates)
+        answer = NO_ANSWER if result.prediction is None else result.prediction
+        frozen = NO_ANSWER if result.frozen_prediction is None else result.frozen_prediction
+        confidence = float("nan") if result.confidence is None else result.confidence
+        self.results.append((answer, frozen, confidence, result.adapted))
+        self.updated.append(False)
+
+    def settle(self, updates: int) -> None:
+        """An update that was counted since the last frame came after that frame."""
+        if updates > self.updates:
+            self.updated[-1] = True
+            self.updates = updates
+
+
+def run_cell(
+    method: Method,
+    frames: Sequence[LabelledImage],
+    preprocessor: Preprocessor,
+    schedule: Timing,
+    *,
+    batch_size: int,
+) -> tuple[CellRecord, Measured]:
+    """Run one method over one stream.
+
+    Args:
+        frames: already fitted to the model's input; each seen once, in order.
+        schedule: when the method learns.
+
+    Returns:
+        The record, which repeats for the same arguments, and what was measured, which does not.
+
+    Raises:
+        EngineError: the engine failed.
+    """
+    pipeline = Pipeline(method, preprocessor, schedule)
+    collector = _Collector()
+    forget_peak_memory()
+    with contextlib.closing(LabelledSource(frames, "benchmark")) as source:
+        for result in pipeline.run(source, batch_size=batch_size):
+            collector.add(result, pipeline.record.counts["updates"])
+    collector.settle(pipeline.record.counts["updates"])
+    totals = pipeline.record.profile.summaries()
+    by_stage = {stage: summary.total_ms / len(frames) for stage, summary in totals.items()}
+    return _record(collector, frames), Measured(by_stage, peak_memory_mib())
+
+
+def _record(collector: _Collector, frames: Sequence[LabelledImage]) -> CellRecord:
+    answers, frozen, confidences, adapted = zip(*collector.results, strict=True)
+    domains = tuple(dict.fromkeys(frame.domain for frame in frames))
+    has_frozen = any(answer != NO_ANSWER for answer in frozen)
+    return CellRecord(
+        prediction=np.array(answers, dtype=np.int64),
+        frozen_prediction=np.array(frozen, dtype=np.int64) if has_frozen else None,
+        confidence=np.array(confidences, dtype=np.float32),
+        label=np.array([frame.label for frame in frames], dtype=np.int64),
+        domain=np.array([domains.index(frame.domain) for frame in frames], dtype=np.int64),
+        domains=domains,
+        picture=np.array([frame.picture for frame in frames], dtype=np.int64),
+        adapted=np.array(adapted, dtype=bool),
+        updated=np.array(collector.updated, dtype=bool),
+    )
+
+
+def forget_peak_memory() -> None:
+    """Let the system count this process's peak memory anew, where it can."""
+    with contextlib.suppress(OSError):
+        _PEAK.write_text("5", encoding="ascii")
+
+
+def peak_memory_mib() -> float | None:
+    """Highest resident memory since `forget_peak_memory`, in MiB."""
+    with contextlib.suppress(OSError):
+        for line in _STATUS.read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    return None

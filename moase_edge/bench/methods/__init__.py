@@ -1,0 +1,213 @@
+"""The baselines, each as published, behind one interface (see docs/baselines.md)."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from dataclasses import asdict
+
+from moase_edge.bench.methods import (
+    batch_statistics,
+    cotta,
+    eata,
+    full_network,
+    lame,
+    recentre,
+    roid,
+    sar,
+    source,
+    split_learner,
+    t3a,
+    tent,
+)
+from moase_edge.bench.methods.spec import MethodSpec
+from moase_edge.bench.subject import Subject
+from moase_edge.config.adapt import ADAPT_PRESETS
+from moase_edge.config.moase import MoaseSettings
+from moase_edge.config.names import Preset
+from moase_edge.errors import ConfigError
+from moase_edge.runtime.method import Method
+
+
+def _moase(moase: MoaseSettings, preset: Preset) -> dict[str, object]:
+    learner = ADAPT_PRESETS[preset].model_dump(mode="json", exclude={"seed"})
+    # JSON has no infinity, which is how the published steps leave gradients alone.
+    learner["max_grad_norm"] = None if math.isinf(learner["max_grad_norm"]) else learner["max_grad_norm"]
+    return {**moase.model_dump(mode="json"), **learner}
+
+
+_MOASE = "Zhang et al., MoASE, arXiv 2405.16486"
+_OFFICIAL = f"{_MOASE}; code RoyZry98/MoASE-Pytorch"
+
+METHODS: dict[str, MethodSpec] = {
+    "source": MethodSpec(
+        name="source",
+        build=source.build_source,
+        whole_network=False,
+        needs_source_images=False,
+        hyper_parameters={},
+        reference="the frozen model",
+    ),
+    "batch-statistics": MethodSpec(
+        name="batch-statistics",
+        build=batch_statistics.build_batch_statistics,
+        whole_network=True,
+        needs_source_images=False,
+        hyper_parameters=asdict(batch_statistics.BatchStatisticsSettings()),
+        reference="Schneider et al., arXiv 2006.16971; Nado et al., arXiv 2006.10963",
+    ),
+    "recentre-0.9": MethodSpec(
+        name="recentre-0.9",
+        build=recentre.build_fast,
+        whole_network=False,
+        needs_source_images=True,
+        hyper_parameters=asdict(recentre.RecentreSettings(recentre.FAST)),
+        reference="after Murphy et al., NEO, ICLR 2026; code awesomealex1/NEO",
+    ),
+    "recentre-0.995": MethodSpec(
+        name="recentre-0.995",
+        build=recentre.build_slow,
+        whole_network=False,
+        needs_source_images=True,
+        hyper_parameters=asdict(recentre.RecentreSettings(recentre.SLOW)),
+        reference="after Murphy et al., NEO, ICLR 2026; the momentum is ours",
+    ),
+    "t3a": MethodSpec(
+        name="t3a",
+        build=t3a.build_t3a,
+        whole_network=False,
+        needs_source_images=False,
+        hyper_parameters=asdict(t3a.T3aSettings()),
+        reference="Iwasawa and Matsuo, T3A, NeurIPS 2021; code matsuolab/T3A",
+    ),
+    "lame": MethodSpec(
+        name="lame",
+        build=lame.build_lame,
+        whole_network=False,
+        needs_source_images=False,
+        hyper_parameters=asdict(lame.LameSettings()),
+        reference="Boudiaf et al., LAME, arXiv 2201.05718; code fiveai/LAME",
+    ),
+    "tent": MethodSpec(
+        name="tent",
+        build=tent.build_tent,
+        whole_network=True,
+        needs_source_images=False,
+        hyper_parameters=asdict(tent.PAPER),
+        reference="Wang et al., TENT, arXiv 2006.10726; code DequanWang/tent",
+    ),
+    "tent-scaled": MethodSpec(
+        name="tent-scaled",
+        build=tent.build_scaled,
+        whole_network=True,
+        needs_source_images=False,
+        hyper_parameters=asdict(tent.SCALED),
+        reference="Wang et al., TENT, arXiv 2006.10726; learning rate of mr-eggplant/SAR",
+    ),
+    "sar": MethodSpec(
+        name="sar",
+        build=sar.build_sar,
+        whole_network=True,
+        needs_source_images=False,
+        hyper_parameters=asdict(sar.SarSettings()),
+        reference="Niu et al., SAR, arXiv 2302.12400; code mr-eggplant/SAR",
+    ),
+    "eata": MethodSpec(
+        name="eata",
+        build=eata.build_eata,
+        whole_network=True,
+        needs_source_images=True,
+        hyper_parameters={
+            **asdict(eata.IMAGENET),
+            "up_to_100_classes": asdict(eata.CIFAR100),
+            "up_to_10_classes": asdict(eata.CIFAR10),
+        },
+        reference="Niu et al., EATA, arXiv 2204.02610; code mr-eggplant/EATA",
+    ),
+    "cotta": MethodSpec(
+        name="cotta",
+        build=cotta.build_cotta,
+        whole_network=True,
+        needs_source_images=False,
+        hyper_parameters=asdict(cotta.CottaSettings()),
+        reference="Wang et al., CoTTA, arXiv 2203.13591; code qinenergy/cotta",
+    ),
+    "roid": MethodSpec(
+        name="roid",
+        build=roid.build_roid,
+        whole_network=True,
+        needs_source_images=False,
+        hyper_parameters=asdict(roid.RoidSettings()),
+        reference="Marsden et al., ROID, arXiv 2306.00650; code mariodoebler/test-time-adaptation",
+    ),
+    "official": MethodSpec(
+        name="official",
+        build=full_network.build_official,
+        whole_network=True,
+        needs_source_images=False,
+        hyper_parameters=_moase(full_network.PUBLISHED["official"], "official"),
+        reference=_OFFICIAL,
+    ),
+    "paper": MethodSpec(
+        name="paper",
+        build=full_network.build_paper,
+        whole_network=True,
+        needs_source_images=False,
+        hyper_parameters=_moase(full_network.PUBLISHED["paper"], "paper"),
+        reference=_MOASE,
+    ),
+    "official-split": MethodSpec(
+        name="official-split",
+        build=split_learner.build_official_split,
+        whole_network=False,
+        needs_source_images=False,
+        hyper_parameters=_moase(full_network.PUBLISHED["official"], "official"),
+        reference=f"{_OFFICIAL}, adapters in the last blocks alone",
+    ),
+    "paper-split": MethodSpec(
+        name="paper-split",
+        build=split_learner.build_paper_split,
+        whole_network=False,
+        needs_source_images=False,
+        hyper_parameters=_moase(full_network.PUBLISHED["paper"], "paper"),
+        reference=f"{_MOASE}, adapters in the last blocks alone",
+    ),
+    "edge": MethodSpec(
+        name="edge",
+        build=split_learner.build_edge,
+        whole_network=False,
+        needs_source_images=False,
+        hyper_parameters=_moase(MoaseSettings(), "edge"),
+        reference="what ships (docs/method.md)",
+    ),
+}
+
+
+def method_spec(name: str) -> MethodSpec:
+    """The method of that name.
+
+    Raises:
+        ConfigError: there is none; names the nearest and all.
+    """
+    if name not in METHODS:
+        near = difflib.get_close_matches(name, METHODS, n=3, cutoff=0.6)
+        hint = f"Did you mean {' or '.join(near)}? " if near else ""
+        raise ConfigError(f"no method is called {name!r}. {hint}Methods: {', '.join(METHODS)}.")
+    return METHODS[name]
+
+
+def build_method(name: str, subject: Subject, seed: int) -> Method:
+    """Build a method by name, at its source state; it shares no weight with any other.
+
+    Raises:
+        ConfigError: an unknown name, or the subject lacks what the method needs.
+    """
+    spec = method_spec(name)
+    if spec.needs_source_images:
+        subject.source(name)
+    method = spec.build(subject, seed)
+    method.name = name
+    return method
+
+
+__all__ = ["METHODS", "MethodSpec", "build_method", "method_spec"]

@@ -1,0 +1,30 @@
+"""What the benchmark knows of a method before it is built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from moase_edge.bench.subject import Subject
+from moase_edge.runtime.method import Method
+
+
+@dataclass(frozen=True, slots=True)
+class MethodSpec:
+    """A method, how it is built, and where its hyper-parameters come from.
+
+    Attributes:
+        name: as METHODS names it.
+        build: from a subject and a seed; raises ConfigError where the subject does not fit.
+        whole_network: whether it runs the whole network in PyTorch rather than the split.
+        needs_source_images: whether it cannot be built without pictures of the source domain.
+        hyper_parameters: plain values by name; for `edge` the shipped ones, which a subject may replace.
+        reference: paper and code.
+    """
+
+    name: str
+    build: Callable[[Subject, int], Method]
+    whole_network: bool
+    needs_source_images: bool
+    hyper_parameters: Mapping[str, object]
+    reference: str

@@ -1,0 +1,54 @@
+"""Settings of a benchmark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from moase_edge.config.base import Settings
+
+# Corruptions of the project's own tables: two noises, a blur, weather, and digital ones.
+DEFAULT_CORRUPTIONS = (
+    "gaussian_noise",
+    "impulse_noise",
+    "defocus_blur",
+    "fog",
+    "brightness",
+    "contrast",
+    "pixelate",
+    "jpeg_compression",
+)
+
+
+class BenchSettings(Settings):
+    """What is compared, on what, and how often. Results belong to exactly these settings.
+
+    Attributes:
+        data: `digits`, a folder of labelled pictures, `cifar10c:DIR`, `cifar100c:DIR` or `imagenetc:DIR`.
+        backbone, checkpoint: the source model, as `export` takes them.
+        methods, protocols: by name.
+        corruptions, severity: the domains, in order.
+        pictures: how many of the data set are streamed in each domain; None for all that are not source images.
+        source_images: how many are kept aside as source images.
+        batch_size: frames that are answered and learned from together, where the protocol leaves it open.
+        clip_frames: frames of a clip.
+        seeds: of the split, the order and the corruption; a cell for each.
+        bootstrap: resamples of each interval.
+        threads: of each process's engine and of PyTorch; results depend on it to the last bits.
+    """
+
+    data: str = "digits"
+    backbone: str = "digits_vit"
+    checkpoint: Path | None = None
+    methods: tuple[str, ...] = Field(min_length=1)
+    protocols: tuple[str, ...] = Field(default=("continual",), min_length=1)
+    corruptions: tuple[str, ...] = Field(default=DEFAULT_CORRUPTIONS, min_length=1)
+    severity: int = Field(default=5, ge=1, le=5)
+    pictures: int | None = Field(default=None, ge=2)
+    source_images: int = Field(default=100, ge=0)
+    batch_size: int = Field(default=16, ge=1)
+    clip_frames: int = Field(default=12, ge=2)
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    bootstrap: int = Field(default=2000, ge=100)
+    threads: int = Field(default=1, ge=1)

@@ -1,0 +1,141 @@
+"""The pipeline over a real artifact: the small model that ships with the package."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from moase_edge.config.adapt import AdaptSettings
+from moase_edge.data.digits import load_digits_split
+from moase_edge.errors import ArtifactError, ConfigError
+from moase_edge.frames.open import open_source
+from moase_edge.runtime.pipeline import Pipeline
+from moase_edge.runtime.session import prepare_report_folder, run_and_report
+from moase_edge.runtime.split import SplitMethod
+
+FRAMES = 24
+
+
+@pytest.fixture(scope="module")
+def digits_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of pictures of digits, some of them noisy."""
+    folder = tmp_path_factory.mktemp("digits")
+    rng = np.random.default_rng(0)
+    for index, image in enumerate(load_digits_split("test").images[:FRAMES]):
+        noise = rng.normal(0, 60 * (index % 3), image.shape)
+        cv2.imwrite(str(folder / f"{index:03}.png"), np.clip(image + noise, 0, 255).astype(np.uint8))
+    return folder
+
+
+def answers(artifact: Path, folder: Path, **arguments: Any) -> list[np.ndarray[Any, Any]]:
+    with closing(Pipeline.open(artifact, threads=1, **arguments)) as pipeline:
+        return [result.logits.copy() for result in pipeline.run(str(folder))]
+
+
+def test_off_answers_with_the_engine_s_own_logits(digits_artifact: Path, digits_folder: Path) -> None:
+    with closing(Pipeline.open(digits_artifact, adapt="off", threads=1)) as pipeline:
+        results = list(pipeline.run(str(digits_folder)))
+    assert len(results) == FRAMES
+    for result in results:
+        assert result.frozen_logits is not None
+        assert np.array_equal(result.logits, result.frozen_logits)
+        assert not result.adapted
+    labels = load_digits_split("test").labels[:FRAMES]
+    clean = [result.prediction == label for result, label in zip(results, labels, strict=True)][::3]
+    assert np.mean(clean) >= 0.75
+
+
+def test_hold_answers_as_off_does_at_the_start(digits_artifact: Path, digits_folder: Path) -> None:
+    held, frozen = (answers(digits_artifact, digits_folder, adapt=mode) for mode in ("hold", "off"))
+    np.testing.assert_allclose(held, frozen, atol=1e-5)
+
+
+def test_hold_never_changes_a_weight(digits_artifact: Path, digits_folder: Path) -> None:
+    with closing(Pipeline.open(digits_artifact, adapt="hold", threads=1)) as pipeline:
+        assert isinstance(pipeline.method, SplitMethod)
+        learner = pipeline.method._learner
+        before = learner.snapshot()
+        assert all(result.adapted for result in pipeline.run(str(digits_folder)))
+        after = learner.snapshot()
+    assert learner.updates == 0
+    for first, second in zip(before.student + before.teacher, after.student + after.teacher, strict=True):
+        assert first.equal(second)
+    assert pipeline.record.counts["updates"] == 0
+    assert "update" not in pipeline.record.profile.summaries()
+
+
+def test_every_answers_as_hold_until_it_has_learned(digits_artifact: Path, digits_folder: Path) -> None:
+    fast = AdaptSettings(lr=0.02, alpha=0.5)
+    held, learning = (
+        answers(digits_artifact, digits_folder, adapt=mode, settings=fast) for mode in ("hold", "every")
+    )
+    assert np.array_equal(held[0], learning[0])
+    assert not np.allclose(held[-1], learning[-1], atol=1e-3)
+
+
+def test_two_runs_over_the_same_files_are_the_same_but_for_their_times(
+    digits_artifact: Path, digits_folder: Path, tmp_path: Path
+) -> None:
+    journals = []
+    for name in ("first", "second"):
+        prepare_report_folder(tmp_path / name, force=False)
+        with (
+            closing(Pipeline.open(digits_artifact, threads=1)) as pipeline,
+            open_source(str(digits_folder)) as source,
+        ):
+            run_and_report(
+                pipeline,
+                source,
+                tmp_path / name,
+                facts=pipeline.facts,
+                on_result=lambda result: None,
+                max_frames=12,
+            )
+        journals.append([timeless(line) for line in (tmp_path / name / "frames.jsonl").read_text().splitlines()])
+    assert journals[0] == journals[1]
+    assert len(journals[0]) == 12
+    assert all(line["update"]["grad_norm"] > 0 for line in journals[0])
+
+
+def timeless(line: str) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads(line)
+    return {key: value for key, value in record.items() if key not in ("timings_ms", "age_ms", "timestamp_s")}
+
+
+def test_the_newest_artifact_is_taken_where_none_is_named(
+    digits_artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(digits_artifact, tmp_path / "artifacts" / "copy")
+    monkeypatch.chdir(tmp_path)
+    with closing(Pipeline.open(adapt="off")) as pipeline:
+        assert pipeline.facts["artifact"] == str(Path("artifacts") / "copy")
+
+
+def test_without_an_artifact_the_error_names_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="moase-edge export"):
+        Pipeline.open()
+
+
+def test_a_sidecar_that_cannot_be_read_releases_the_engine(
+    digits_artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from moase_edge.adapt import sidecar
+    from moase_edge.engines.onnx_runtime import OnnxRuntimeEngine
+
+    def refuse(*_: object) -> None:
+        raise ArtifactError("no such sidecar")
+
+    closed: list[object] = []
+    monkeypatch.setattr(sidecar, "load_sidecar", refuse)
+    monkeypatch.setattr(OnnxRuntimeEngine, "close", closed.append)
+    with pytest.raises(ArtifactError, match="no such sidecar"):
+        Pipeline.open(digits_artifact)
+    assert len(closed) == 1

@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from time import perf_counter_ns
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moase_edge.errors import ConfigError, SourceError
+from moase_edge.report.files import RotatingJsonl
+from tests.runtime.fakes import LevelMethod, ListSource, LogitsMethod, frames, pipeline_of
+
+
+def test_a_result_is_handed_out_before_anything_is_learned_from_its_frame() -> None:
+    method = LevelMethod()
+    results = pipeline_of(method).run(ListSource(frames(2)))
+    assert next(results).prediction == 0
+    assert method.log == [("predict", [0])]
+    assert next(results).prediction == 1
+    assert method.log == [("predict", [0]), ("learn", [0]), ("predict", [1])]
+    assert next(results, None) is None
+    assert method.log[-1] == ("learn", [1])
+
+
+@pytest.mark.parametrize(
+    ("adapt", "learned"),
+    [("every", [0, 1, 2, 0, 1]), ("every-2", [0, 2, 1]), ("every-9", [0]), ("hold", []), ("off", [])],
+)
+def test_the_schedule_says_what_is_learned_from(adapt: str, learned: list[int]) -> None:
+    method = LevelMethod()
+    pipeline = pipeline_of(method, adapt=adapt)
+    assert len(list(pipeline.run(ListSource(frames(5))))) == 5
+    assert [level for what, levels in method.log if what == "learn" for level in levels] == learned
+    assert pipeline.record.counts["updates"] == len(learned)
+
+
+@settings(max_examples=40, deadline=None)
+@given(count=st.integers(0, 12), size=st.integers(1, 5), limit=st.none() | st.integers(1, 14))
+def test_every_frame_is_answered_once_in_order_in_batches_with_a_short_last_one(
+    count: int, size: int, limit: int | None
+) -> None:
+    method = LevelMethod()
+    source = ListSource(frames(count))
+    results = list(pipeline_of(method).run(source, batch_size=size, max_frames=limit))
+    answered = min(count, limit or count)
+    assert [result.frame.index for result in results] == list(range(answered))
+    assert [result.prediction for result in results] == [index % 3 for index in range(answered)]
+    sizes = [len(levels) for what, levels in method.log if what == "predict"]
+    assert sizes == [size] * (answered // size) + [answered % size] * bool(answered % size)
+    assert [what for what, _ in method.log] == ["predict", "learn"] * len(sizes)
+    assert source.counts.delivered == answered
+    assert source.closed == 1
+
+
+@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"max_frames": 0}, {"batch_size": -1}, {"max_frames": -3}])
+def test_numbers_that_are_not_positive_are_refused_before_anything_is_opened(wrong: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match="must be positive"):
+        pipeline_of(LevelMethod()).run("no such file", **wrong)
+
+
+def test_stop_ends_the_run_after_the_batch_at_hand_and_learns_from_it() -> None:
+    method, source = LevelMethod(), ListSource(frames(9))
+    pipeline = pipeline_of(method)
+    answered = []
+    for result in pipeline.run(source, batch_size=2):
+        answered.append(result.frame.index)
+        if result.frame.index == 2:
+            pipeline.stop()
+    assert answered == [0, 1, 2, 3]
+    assert method.log[-1] == ("learn", [2, 0])
+    assert pipeline.stopping
+    assert source.closed == 1
+
+
+def test_a_stopped_pipeline_runs_again() -> None:
+    pipeline = pipeline_of(LevelMethod())
+    pipeline.stop()
+    assert len(list(pipeline.run(ListSource(frames(3))))) == 3
+    assert not pipeline.stopping
+
+
+def test_closing_the_iterator_closes_the_source_and_keeps_the_answered_frame() -> None:
+    source = ListSource(frames(5))
+    pipeline = pipeline_of(LevelMethod())
+    results = pipeline.run(source)
+    next(results)
+    assert source.closed == 0
+    results.close()
+    assert source.closed == 1
+    assert pipeline.record.counts["frames"] == 1
+    assert pipeline.record.profile.summaries()["total"].count == 1
+
+
+def test_an_exhausted_source_gives_an_empty_run() -> None:
+    source = ListSource([])
+    pipeline = pipeline_of(LevelMethod())
+    assert list(pipeline.run(source)) == []
+    assert pipeline.record.counts["frames"] == 0
+    assert pipeline.record.profile.summaries() == {}
+    assert source.closed == 1
+
+
+def test_frames_that_came_before_a_source_was_lost_are_answered() -> None:
+    source = ListSource(frames(5), failure=SourceError("source lost: camera:0"))
+    method = LevelMethod()
+    results = pipeline_of(method).run(source, batch_size=3)
+    assert [next(results).frame.index for _ in range(5)] == [0, 1, 2, 3, 4]
+    with pytest.raises(SourceError, match="source lost"):
+        next(results)
+    assert method.log[-1] == ("learn", [0, 1])
+    assert source.closed == 1
+
+
+def test_the_record_is_fresh_for_each_run_and_the_method_is_not() -> None:
+    method = LevelMethod()
+    pipeline = pipeline_of(method)
+    list(pipeline.run(ListSource(frames(4))))
+    first = pipeline.record
+    list(pipeline.run(ListSource(frames(2))))
+    assert pipeline.record is not first
+    assert (first.counts["frames"], pipeline.record.counts["frames"]) == (4, 2)
+    assert len(method.log) == 12
+    pipeline.close()
+    assert method.closed
+
+
+def test_every_stage_is_timed_and_the_total_covers_them(tmp_path: Path) -> None:
+    pipeline = pipeline_of(LevelMethod(), adapt="every-2")
+    with RotatingJsonl(tmp_path) as journal:
+        results = list(pipeline.run(ListSource(frames(6)), journal=journal))
+    assert all(list(result.timings_ms) == ["capture", "preprocess", "engine"] for result in results)
+    lines = [json.loads(line) for line in (tmp_path / "frames.jsonl").read_text().splitlines()]
+    assert [line["frame"] for line in lines] == list(range(6))
+    for index, line in enumerate(lines):
+        timings = line["timings_ms"]
+        parts = {"capture", "preprocess", "engine", "emit"} | ({"update"} if index % 2 == 0 else set())
+        assert set(timings) == parts | {"total", "age"}
+        assert all(ms >= 0 for ms in timings.values())
+        assert timings["total"] >= sum(timings[part] for part in parts) - 1e-6
+        assert timings["age"] >= timings["preprocess"] + timings["engine"]
+        assert line["age_ms"] == timings["age"]
+        assert line["update"] == ({"loss": 0.5} if index % 2 == 0 else None)
+    counts = {stage: summary.count for stage, summary in pipeline.record.profile.summaries().items()}
+    assert counts == {"capture": 6, "preprocess": 6, "engine": 6, "emit": 6, "update": 3, "total": 6, "age": 6}
+
+
+def test_the_time_of_a_learner_that_learned_nothing_is_no_update() -> None:
+    class Failed(LevelMethod):
+        def learn(self, prediction: object) -> None:
+            return None
+
+    pipeline = pipeline_of(Failed())
+    list(pipeline.run(ListSource(frames(3))))
+    assert "update" not in pipeline.record.profile.summaries()
+    assert pipeline.record.counts["updates"] == 0
+
+
+def test_the_time_that_the_consumer_takes_is_emission() -> None:
+    pipeline = pipeline_of(LevelMethod())
+    for _ in pipeline.run(ListSource(frames(1))):
+        until_ns = perf_counter_ns() + 3_000_000
+        while perf_counter_ns() < until_ns:
+            continue
+    summaries = pipeline.record.profile.summaries()
+    assert 3 <= summaries["emit"].mean_ms <= summaries["total"].mean_ms
+
+
+def test_a_run_over_labelled_frames_counts_errors_by_domain() -> None:
+    pipeline = pipeline_of(LevelMethod())
+    labelled = frames(4, labels=[0, 1, 0, 1], domains=["clear", "clear", "fog", "fog"])
+    list(pipeline.run(ListSource(labelled)))
+    assert pipeline.record.errors.by_domain() == {"clear": 0.0, "fog": 100.0}
+
+
+def test_a_result_says_what_the_logits_say() -> None:
+    method = LogitsMethod([[0.0, 2.0, 0.0]], [[1.0, 0.0, 0.0]])
+    (result,) = pipeline_of(method, labels=["cat", "dog", "cow"]).run(ListSource(frames(1)))
+    weights = np.exp([0.0, 2.0, 0.0])
+    shares = weights / weights.sum()
+    assert (result.prediction, result.label, result.frozen_prediction) == (1, "dog", 0)
+    assert result.confidence == pytest.approx(shares[1], rel=1e-6)
+    assert result.entropy == pytest.approx(-(shares * np.log(shares)).sum(), rel=1e-6)
+    assert result.logits.tolist() == [0, 2, 0]
+
+
+def test_without_a_head_there_are_features_and_no_answer() -> None:
+    method = LogitsMethod([[0.5, -0.5]], [[0.5, 0.5]])
+    pipeline = pipeline_of(method, classes=0)
+    (result,) = pipeline.run(ListSource(frames(1, labels=[1])))
+    assert result.logits.tolist() == [0.5, -0.5]
+    answer = (result.prediction, result.label, result.confidence, result.entropy, result.frozen_prediction)
+    assert answer == (None,) * 5
+    assert pipeline.record.counts["unanswered"] == 0
+    assert pipeline.record.errors.frames == 0
+
+
+@pytest.mark.parametrize(
+    ("logits", "prediction"),
+    [
+        ([np.nan, 1.0, 2.0], 2),
+        ([np.inf, 1.0, 0.0], 1),
+        ([-np.inf, -np.inf, -3.0], 2),
+        ([np.nan, np.nan, np.nan], None),
+        ([-np.inf, -np.inf, -np.inf], None),
+        ([np.nan, np.inf, -np.inf], None),
+    ],
+)
+def test_logits_that_are_not_finite_give_the_largest_finite_or_no_answer(
+    logits: list[float], prediction: int | None, tmp_path: Path
+) -> None:
+    pipeline = pipeline_of(LogitsMethod([logits], [logits]), labels=["a", "b", "c"])
+    with RotatingJsonl(tmp_path) as journal:
+        (result,) = pipeline.run(ListSource(frames(1)), journal=journal)
+    assert (result.prediction, result.frozen_prediction) == (prediction, prediction)
+    assert result.label == (None if prediction is None else "abc"[prediction])
+    assert result.confidence is None or 0 <= result.confidence <= 1
+    assert pipeline.record.counts["unanswered"] == (prediction is None)
+    (line,) = (tmp_path / "frames.jsonl").read_text().splitlines()
+    assert "NaN" not in line
+    assert "Infinity" not in line
+
+
+def test_a_consumer_cannot_change_what_is_learned_from() -> None:
+    (result,) = pipeline_of(LogitsMethod([[0.0, 1.0, 2.0]], [[0.0, 1.0, 2.0]])).run(ListSource(frames(1)))
+    assert result.frozen_logits is not None
+    for logits in (result.logits, result.frozen_logits):
+        with pytest.raises(ValueError, match="read-only"):
+            logits[0] = 1
+
+
+def test_the_age_counts_from_the_frame_s_arrival_and_the_time_is_the_clock_s(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from moase_edge.runtime import pipeline as module
+
+    (frame,) = frames(1)
+    monkeypatch.setattr(module, "perf_counter_ns", lambda: frame.captured_ns + 250_000_000)
+    monkeypatch.setattr(module, "time", lambda: 1000.0)
+    (result,) = pipeline_of(LevelMethod()).run(ListSource([frame]))
+    assert result.age_ms == 250.0
+    assert result.timestamp_s == 999.75

@@ -1,0 +1,259 @@
+"""The split model as a method: what it answers and learns when a part of it fails."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from moase_edge.adapt.learner import Learner, TeacherDistance
+from moase_edge.adapt.sidecar import Sidecar, Taps
+from moase_edge.artifact.specs import SidecarSpec
+from moase_edge.config.moase import MoaseSettings
+from moase_edge.errors import AdaptationError, EngineError
+from moase_edge.moase.objectives import Views
+from moase_edge.moase.step import StepReport
+from moase_edge.runtime.frozen import FrozenMethod
+from moase_edge.runtime.split import DISTANCE_EVERY, SplitMethod
+from moase_edge.runtime.stages import Stages
+
+CHANNELS, CLASSES = 8, 3
+IMAGES = np.zeros((2, 3, 4, 4), dtype=np.float32)
+
+
+class FakeEngine:
+    """Gives the same taps and logits for each batch."""
+
+    def __init__(self, frozen: list[list[float]], failure: Exception | None = None) -> None:
+        self.name = "fake"
+        self.closed = False
+        self._failure = failure
+        rows = len(frozen)
+        rng = np.random.default_rng(0)
+        self.outputs: Mapping[str, NDArray[np.float32]] = {
+            "mid": rng.standard_normal((rows, 1, CHANNELS), dtype=np.float32),
+            "out": rng.standard_normal((rows, 1, CHANNELS), dtype=np.float32),
+            "logits": np.array(frozen, dtype=np.float32),
+        }
+
+    def run(self, images: NDArray[np.float32]) -> Mapping[str, NDArray[np.float32]]:
+        if self._failure is not None:
+            raise self._failure
+        return {name: array.copy() for name, array in self.outputs.items()}
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeLearner:
+    """Answers with given logits; learns, or raises what it is told to raise."""
+
+    def __init__(
+        self, logits: list[list[float]], *, predicting: Exception | None = None, learning: Exception | None = None
+    ) -> None:
+        self.updates = 0
+        self.predictions = 0
+        self.learned: list[Any] = []
+        self._logits = torch.tensor(logits)
+        self._predicting, self._learning = predicting, learning
+
+    def predict(self, taps: Taps) -> Views:
+        self.predictions += 1
+        if self._predicting is not None:
+            raise self._predicting
+        return Views(logits=self._logits.clone(), features=self._logits.clone())
+
+    def learn(self, taps: Taps, teacher: Views) -> StepReport:
+        if self._learning is not None:
+            raise self._learning
+        self.learned.append((taps, teacher))
+        self.updates += 1
+        return StepReport(loss=1.0, proximal=0.5, grad_norm=2.0)
+
+    def distance(self) -> TeacherDistance:
+        return TeacherDistance(student_teacher=3.0, teacher_source=4.0)
+
+
+FROZEN = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
+ADAPTED = [[0.0, 0.0, 5.0], [0.0, 5.0, 0.0]]
+
+
+def split(engine: FakeEngine, learner: FakeLearner | Learner) -> SplitMethod:
+    return SplitMethod(engine, learner)  # type: ignore[arg-type]
+
+
+def test_the_adapted_answer_comes_with_the_frozen_one_beside_it() -> None:
+    method = split(FakeEngine(FROZEN), FakeLearner(ADAPTED))
+    stages = Stages()
+    prediction = method.predict(IMAGES, stages)
+    assert prediction.logits.tolist() == ADAPTED
+    assert prediction.frozen_logits is not None
+    assert prediction.frozen_logits.tolist() == FROZEN
+    assert prediction.adapted.tolist() == [True, True]
+    assert list(stages.durations_ms) == ["engine", "sidecar"]
+    assert method.failures == {}
+
+
+def test_it_learns_from_the_taps_and_the_answer_of_the_same_batch() -> None:
+    engine, learner = FakeEngine(FROZEN), FakeLearner(ADAPTED)
+    method = split(engine, learner)
+    update = method.learn(method.predict(IMAGES, Stages()))
+    assert update is not None
+    assert (update["loss"], update["proximal"], update["grad_norm"]) == (1.0, 0.5, 2.0)
+    ((taps, teacher),) = learner.learned
+    assert taps.mid.numpy().tolist() == engine.outputs["mid"].tolist()
+    assert taps.out.numpy().tolist() == engine.outputs["out"].tolist()
+    assert teacher.logits.tolist() == ADAPTED
+
+
+def test_distances_are_measured_at_the_first_update_and_then_each_tenth() -> None:
+    method = split(FakeEngine(FROZEN), FakeLearner(ADAPTED))
+    updates = [method.learn(method.predict(IMAGES, Stages())) for _ in range(2 * DISTANCE_EVERY + 1)]
+    measured = [number for number, update in enumerate(updates) if update and "teacher_source_distance" in update]
+    assert measured == [0, DISTANCE_EVERY, 2 * DISTANCE_EVERY]
+
+
+@pytest.mark.parametrize(
+    "failure", [RuntimeError("bad shape"), MemoryError(), AdaptationError("not finite"), ZeroDivisionError()]
+)
+def test_a_learner_that_raises_leaves_the_frozen_answers(
+    failure: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    learner = FakeLearner(ADAPTED, learning=failure)
+    method = split(FakeEngine(FROZEN), learner)
+    assert method.learn(method.predict(IMAGES, Stages())) is None
+    for _ in range(3):
+        prediction = method.predict(IMAGES, Stages())
+        assert prediction.logits.tolist() == FROZEN
+        assert prediction.adapted.tolist() == [False, False]
+        assert method.learn(prediction) is None
+    assert method.failures == {f"learner: {type(failure).__name__}": 1}
+    assert learner.predictions == 1
+    warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(warnings) == 1
+    assert "goes on with the frozen model" in warnings[0].getMessage()
+
+
+def test_a_batch_that_was_answered_before_the_learner_failed_is_not_learned_from() -> None:
+    learner = FakeLearner(ADAPTED, learning=RuntimeError())
+    method = split(FakeEngine(FROZEN), learner)
+    earlier, later = (method.predict(IMAGES, Stages()) for _ in range(2))
+    assert method.learn(earlier) is None
+    assert method.learn(later) is None
+    assert sum(method.failures.values()) == 1
+
+
+@pytest.mark.parametrize("failure", [RuntimeError("no memory"), MemoryError(), ValueError()])
+def test_a_sidecar_that_raises_leaves_the_frozen_answers(
+    failure: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    method = split(FakeEngine(FROZEN), FakeLearner(ADAPTED, predicting=failure))
+    for _ in range(3):
+        prediction = method.predict(IMAGES, Stages())
+        assert prediction.logits.tolist() == FROZEN
+        assert not prediction.adapted.any()
+        assert method.learn(prediction) is None
+    assert method.failures == {f"sidecar: {type(failure).__name__}": 1}
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_an_adapted_answer_that_is_not_finite_is_replaced_row_by_row(
+    wrong: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    learner = FakeLearner([[0.0, wrong, 5.0], [0.0, 5.0, 0.0]])
+    method = split(FakeEngine(FROZEN), learner)
+    prediction = method.predict(IMAGES, Stages())
+    assert prediction.logits.tolist() == [FROZEN[0], ADAPTED[1]]
+    assert prediction.adapted.tolist() == [False, True]
+    assert method.learn(prediction) is None
+    method.predict(IMAGES, Stages())
+    assert learner.learned == []
+    assert method.failures == {"non-finite answer": 2}
+    assert len(caplog.records) == 1
+
+
+def test_learning_goes_on_after_an_answer_that_was_not_finite() -> None:
+    learner = FakeLearner([[np.nan] * 3, [0.0, 5.0, 0.0]])
+    method = split(FakeEngine(FROZEN), learner)
+    assert method.learn(method.predict(IMAGES, Stages())) is None
+    learner._logits = torch.tensor(ADAPTED)
+    assert method.learn(method.predict(IMAGES, Stages())) is not None
+
+
+def test_an_engine_that_fails_is_an_error_because_there_is_no_answer() -> None:
+    method = split(FakeEngine(FROZEN, EngineError("the engine failed")), FakeLearner(ADAPTED))
+    with pytest.raises(EngineError, match="the engine failed"):
+        method.predict(IMAGES, Stages())
+
+
+def test_it_cannot_learn_from_another_method_s_prediction() -> None:
+    engine = FakeEngine(FROZEN)
+    prediction = FrozenMethod(engine).predict(IMAGES, Stages())
+    assert split(engine, FakeLearner(ADAPTED)).learn(prediction) is None
+
+
+def test_closing_releases_the_engine() -> None:
+    engine = FakeEngine(FROZEN)
+    split(engine, FakeLearner(ADAPTED)).close()
+    assert engine.closed
+
+
+def test_the_frozen_method_answers_with_the_engine_s_logits_and_never_learns() -> None:
+    engine = FakeEngine(FROZEN)
+    method = FrozenMethod(engine)
+    stages = Stages()
+    prediction = method.predict(IMAGES, stages)
+    assert prediction.logits.tolist() == FROZEN
+    assert prediction.adapted.tolist() == [False, False]
+    assert method.learn(prediction) is None
+    assert list(stages.durations_ms) == ["engine"]
+    method.close()
+    assert engine.closed
+
+
+def test_a_real_learner_moves_only_by_learning() -> None:
+    method = split(FakeEngine(FROZEN), learner := Learner(tiny_sidecar(), lr=1e-2))
+    first = method.predict(IMAGES, Stages()).logits.copy()
+    assert np.array_equal(method.predict(IMAGES, Stages()).logits, first)
+    for _ in range(20):
+        assert method.learn(method.predict(IMAGES, Stages())) is not None
+    assert learner.updates == 20
+    assert not np.array_equal(method.predict(IMAGES, Stages()).logits, first)
+
+
+def tiny_sidecar() -> Sidecar:
+    """An adapter, a norm and a head over one token of 8 channels."""
+    spec = SidecarSpec(
+        channels=CHANNELS,
+        tokens=4,
+        tap_tokens=1,
+        read_tokens=1,
+        prefix_tokens=1,
+        depth=2,
+        adapt_blocks=1,
+        heads=2,
+        head_width=4,
+        hidden=16,
+        activation="gelu",
+        norm_eps=1e-6,
+        layer_scale=False,
+        qkv_bias=True,
+        proj_bias=True,
+        final_norm=True,
+        fc_norm=False,
+        pooling="token",
+        pool_prefix=False,
+        attention_pool=None,
+        distilled=False,
+        classes=CLASSES,
+        head_bias=True,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return Sidecar(spec, MoaseSettings(rank=8), generator=torch.Generator().manual_seed(0)).eval()
