@@ -49,7 +49,7 @@ def shown(stream: DomainStream) -> list[int]:
 
 
 def test_domains_come_in_turn_and_labels_follow_their_pictures() -> None:
-    frames = list(continual(pictures(), [CLEAN, Domain("again", unchanged)], 4, seed=0))
+    frames = list(DomainStream(pictures(), [CLEAN, Domain("again", unchanged)], 4, seed=0))
     assert [frame.domain for frame in frames] == ["clean"] * 4 + ["again"] * 4
     assert all(frame.label == frame.image[0, 0, 0] % 3 for frame in frames)
 
@@ -141,7 +141,7 @@ def test_stream_that_cannot_be_made_is_refused_at_once(
     images: LabelledImages, domains: list[Domain], frames: int, seed: int
 ) -> None:
     with pytest.raises(ConfigError, match="at least"):
-        continual(images, domains, frames, seed)
+        DomainStream(images, domains, frames, seed)
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ def test_a_sidecar_that_cannot_be_read_releases_the_engine(
 
     closed: list[object] = []
     monkeypatch.setattr(sidecar, "load_sidecar", refuse)
-    monkeypatch.setattr(OnnxRuntimeEngine, "close", closed.append)
+    monkeypatch.setattr(OnnxRuntimeEngine, "close", lambda engine: closed.append(engine))  # noqa: PLW0108
     with pytest.raises(ArtifactError, match="no such sidecar"):
         Pipeline.open(digits_artifact)
     assert len(closed) == 1
