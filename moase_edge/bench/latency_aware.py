@@ -21,6 +21,7 @@ FRAME_COSTS: Mapping[str, float] = {
     "t3a": 1.0,
     "lame": 1.0,
     "tent": 3.0,  # forward, backward
+    "tent-scaled": 3.0,
     "sar": 6.0,  # both twice
     "eata": 3.0,  # as TENT; unreliable frames save the backward pass, which the table does not
     "cotta": 36.0,  # student forward and backward, anchor, teacher on 32 augmented frames
