@@ -35,11 +35,14 @@ def refuse_unsupported(model: nn.Module, name: str) -> None:
 
 
 def _fault_of(model: Any) -> str | None:
+    from timm.layers import PatchEmbed
     from timm.models.deit import VisionTransformerDistilled
     from timm.models.vision_transformer import Block, VisionTransformer
 
     if type(model) not in (VisionTransformer, VisionTransformerDistilled):
         return f"it is a {type(model).__name__}, not a VisionTransformer"
+    if type(model.patch_embed) is not PatchEmbed:
+        return f"its patch embedding is a {type(model.patch_embed).__name__}, not a plain PatchEmbed"
     if model.patch_embed.proj.in_channels != 3:
         return f"it takes {model.patch_embed.proj.in_channels} channels, frames have 3 (RGB)"
     if model.global_pool not in POOLINGS:
@@ -77,6 +80,9 @@ def _fault_of_end(model: Any) -> str | None:
     for part in (model.norm, model.fc_norm):
         if not (_is_identity(part) or isinstance(part, nn.LayerNorm)):
             return f"its last norm is a {type(part).__name__}, not a LayerNorm"
+    for head in (model.head, getattr(model, "head_dist", model.head)):
+        if not (_is_identity(head) or isinstance(head, nn.Linear)):
+            return f"its head is a {type(head).__name__}, not one linear layer"
     pool = model.attn_pool
     if pool is None:
         return None

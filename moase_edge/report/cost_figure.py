@@ -61,6 +61,9 @@ def draw_error_against_cost(points: Mapping[str, tuple[float, float, float, floa
     _draw_points(ax, known, front)
     _scale(ax, list(known.values()))
     _draw_front(ax, [known[name] for name in front])
+    with_bars = any(math.isfinite(p.high - p.low) for p in known.values())
+    meaning = "blue: no other method is both cheaper and better" + ("; bars: interval" if with_bars else "")
+    ax.set_title(meaning, loc="left", fontsize=9, color=TEXT_COLOUR)
     ranges = [(p.cost, p.error, _or(p.low, p.error), _or(p.high, p.error)) for p in known.values()]
     write_beside_points(ax, list(known), ranges)
     return figure
@@ -88,14 +91,15 @@ def _draw_front(ax: Axes, front: Sequence[CostPoint]) -> None:
 
 
 def _scale(ax: Axes, points: Sequence[CostPoint]) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import AutoLocator, FuncFormatter, LogLocator, NullFormatter
 
-    costs = [point.cost for point in points]
-    room = max(1.25, (max(costs) / min(costs)) ** 0.12)
+    lowest, highest = min(point.cost for point in points), max(point.cost for point in points)
+    room = max(1.08, (highest / lowest) ** 0.12)
     ax.set_xscale("log")
-    ax.set_xlim(min(costs) / room, max(costs) * room)
-    few = max(costs) / min(costs) < 100
-    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
+    ax.set_xlim(lowest / room, highest * room)
+    # 1, 2, 5, 10, ... leave a narrow range without a second number, and are too many for a wide one.
+    few, many = highest < 4 * lowest, highest > 100 * lowest
+    ax.xaxis.set_major_locator(AutoLocator() if few else LogLocator(subs=(1,) if many else (1, 2, 5)))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     ax.xaxis.set_minor_formatter(NullFormatter())
     ends = [_or(end, p.error) for p in points for end in (p.low, p.high, p.error)]

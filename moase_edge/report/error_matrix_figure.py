@@ -52,7 +52,8 @@ def draw_error_matrix(
     centres = [(edges[i] + edges[i + 1]) / 2 for i in _columns(domains)]
     hidden = write_names(ax, centres, [*domains, "mean"], top=True)
     if hidden:
-        ax.set_xlabel(f"only {len(centres) - hidden} of {len(centres)} columns are named", fontsize=9)
+        note = f"only {len(centres) - hidden} of {len(centres)} columns are named; the last one is the mean"
+        ax.set_xlabel(note, fontsize=9, color=TEXT_COLOUR)
     _write_values(ax, values, shades, centres)
     return figure
 

@@ -44,11 +44,9 @@ def draw_error_over_time(
         _label_edges(ax, left=place % columns == 0, bottom=place + columns >= len(shown))
     for strip in strips:
         strip.set_xlim(frames)
-    hidden = [draw_strip(strip, bands) for strip in strips]
-    if any(hidden):
-        figure.supxlabel(
-            f"only {len(bands) - hidden[0]} of {len(bands)} domains are named", fontsize=9, color=TEXT_COLOUR
-        )
+    hidden = _name_domains(strips, bands)
+    if hidden:
+        panels[-1].set_xlabel(f"frame (only {len(bands) - hidden} of {len(bands)} domains are named)", fontsize=9)
     if methods:
         _add_legend(figure, methods[0] if len(methods) == 1 else "the panel's method", reference)
     return figure
@@ -64,6 +62,22 @@ def _grid(
     strips = [figure.add_subplot(grid[0, column]) for column in range(columns if with_strips else 0)]
     places = [divmod(place, columns) for place in range(count)]
     return strips, [figure.add_subplot(grid[first + row, column]) for row, column in places]
+
+
+def _name_domains(strips: Sequence[Axes], bands: Sequence[Band]) -> int:
+    """The same names over each column; how many had no room."""
+    hidden = [draw_strip(strip, bands) for strip in strips]
+    for strip in strips[:-1]:
+        # Slanted names narrow the panels, so that the last strip knows best how many fit.
+        names = strips[-1].get_xticklabels()
+        strip.set_xticks(
+            strips[-1].get_xticks(),
+            [name.get_text() for name in names],
+            rotation=names[0].get_rotation(),
+            rotation_mode=names[0].get_rotation_mode(),
+            ha=names[0].get_horizontalalignment(),
+        )
+    return hidden[-1] if hidden else 0
 
 
 def _draw_panel(

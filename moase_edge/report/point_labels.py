@@ -27,7 +27,7 @@ _DIRECTIONS = tuple(math.radians(degrees) for degrees in range(0, 360, 30))
 _LEADER_FROM_PT = 20.0
 _PASSES = 3
 # What a place costs, against 1 for each square pixel of a name or a point that it covers.
-_OUTSIDE, _ON_BAR, _PER_PX, _CROSSING = 10.0, 0.3, 3.0, 400.0
+_OUTSIDE, _ON_BAR, _PER_PX, _CROSSING = 10.0, 0.3, 3.0, 1500.0
 
 
 def write_beside_points(

@@ -113,9 +113,8 @@ class Stream(Sequence[LabelledImage]):
     def places(self) -> NDArray[np.int64]:
         """(F,) index into `domain_names` of each frame's domain; no frame is made for it."""
         names = self.domain_names
-        shown = {domain.name for domain in self.domains} & set(names)
-        place = [names.index(domain.name) if domain.name in shown else -1 for domain in self.domains]
-        return np.array(place, np.int64)[self.schedule.domain]
+        place = np.array([names.index(domain.name) for domain in self.domains], np.int64)
+        return place[self.schedule.domain]
 
     @overload
     def __getitem__(self, index: int) -> LabelledImage: ...
