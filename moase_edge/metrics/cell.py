@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -158,11 +159,49 @@ def figures(
         mean_error=_mean(by_domain),
         overall_error=100.0 * float(np.mean(wrong)),
         frozen_mean_error=_frozen_mean_error(record),
-        difference=None if source is None else _difference(record, source, rng, samples),
+        difference=None if source is None else pooled_difference([record], [source], rng=rng, samples=samples),
         calibration_error=calibration(record.confidence, ~wrong).error,
         recovery=recoveries(wrong, domain, domains=domains, window=window, tolerance=tolerance),
         share_frozen=float(np.mean(~record.adapted)),
         updates=int(np.sum(record.updated)),
+    )
+
+
+def pooled_difference(
+    records: Sequence[CellRecord],
+    sources: Sequence[CellRecord],
+    *,
+    rng: np.random.Generator,
+    samples: int = 2000,
+) -> PairedDifference:
+    """Difference to the source over the frames of all seeds, with intervals.
+
+    A drawn picture brings its frames of all seeds along, so that more seeds over the same pictures do not make
+    the interval narrower than the pictures allow: `picture` must mean the same picture in all records.
+
+    Args:
+        records: of the method, one a seed.
+        sources: of the source model, on the frames of the record in the same place.
+        rng, samples: see `paired_difference`.
+
+    Raises:
+        ConfigError: no records, or a source that is missing or saw other frames.
+    """
+    if len(records) != len(sources) or not records:
+        raise ConfigError(f"got {len(records)} records and {len(sources)} sources; expected one of each a seed")
+    for record, source in zip(records, sources, strict=True):
+        _check_same_frames(record, source)
+    # The order of the names is that of the stream, which another seed may shuffle.
+    domains = list(dict.fromkeys(name for record in records for name in record.domains))
+    places = [np.array([domains.index(name) for name in record.domains])[record.domain] for record in records]
+    return paired_difference(
+        np.concatenate([record.wrong for record in records]),
+        np.concatenate([source.wrong for source in sources]),
+        np.concatenate(places),
+        np.concatenate([record.picture for record in records]),
+        domains=domains,
+        rng=rng,
+        samples=samples,
     )
 
 
@@ -186,9 +225,7 @@ def _frozen_mean_error(record: CellRecord) -> float | None:
     return _mean(error_by_domain_index(wrong, record.domain, record.domains))
 
 
-def _difference(
-    record: CellRecord, source: CellRecord, rng: np.random.Generator, samples: int
-) -> PairedDifference:
+def _check_same_frames(record: CellRecord, source: CellRecord) -> None:
     for name in ("label", "domain", "picture"):
         if not np.array_equal(getattr(record, name), getattr(source, name)):
             raise ConfigError(
@@ -197,12 +234,3 @@ def _difference(
             )
     if record.domains != source.domains:
         raise ConfigError(f"domains of the method are {record.domains}, of the source {source.domains}")
-    return paired_difference(
-        record.wrong,
-        source.wrong,
-        record.domain,
-        record.picture,
-        domains=record.domains,
-        rng=rng,
-        samples=samples,
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
@@ -11,12 +11,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from moase_edge.errors import ConfigError
+from moase_edge.metrics.bootstrap import Difference
 from moase_edge.metrics.latency import LatencySummary
+from moase_edge.metrics.spread import Spread
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
-Cell = str | int | float
+
+class Percent(float):
+    """A percentage, shown with one decimal."""
+
+    __slots__ = ()
+
+
+Cell = str | int | float | Spread | Difference
 
 MISSING = "–"  # noqa: RUF001 - an en dash is the mark for a missing number
 
@@ -30,12 +39,14 @@ class Table:
         columns: heads, with units.
         rows: one cell a column. A column with a number in it is right-aligned; NaN shows as missing.
         note: one line below the table.
+        strong: row and column of each cell that is shown in bold.
     """
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     note: str = ""
+    strong: Set[tuple[int, int]] = frozenset()
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -86,9 +97,14 @@ def mean_error(errors: Mapping[str, float]) -> float:
 
 
 def format_cell(cell: Cell) -> str:
-    """A cell as text: two decimals from 1 on, three significant digits below, thousands apart."""
+    """A cell as text: two decimals from 1 on, three significant digits below, thousands apart.
+
+    A `Percent` has one decimal; a `Spread` is shown as `61.3 ± 0.4`, a `Difference` as `-3.2 [-4.5, -1.9]`.
+    """
     if isinstance(cell, str):
         return cell
+    if isinstance(cell, (Percent, Spread, Difference)):
+        return _format_percent(cell)
     if isinstance(cell, (bool, np.bool_)):
         return "yes" if cell else "no"
     if isinstance(cell, (int, np.integer)):
@@ -100,7 +116,7 @@ def to_markdown(table: Table) -> str:
     """GitHub-flavoured Markdown, ending in a newline."""
     marks = ["---:" if numeric else "---" for numeric in table.numeric_columns()]
     lines = [f"**{_markdown(table.title)}**", "", _markdown_row(table.columns), "|" + "|".join(marks) + "|"]
-    lines += [_markdown_row([format_cell(cell) for cell in row]) for row in table.rows]
+    lines += [_markdown_row(map(format_cell, row), _strong_columns(table, i)) for i, row in enumerate(table.rows)]
     if table.note:
         lines += ["", _markdown(table.note)]
     return "\n".join(lines) + "\n"
@@ -110,7 +126,10 @@ def to_html(table: Table) -> str:
     """A `<table>` element, everything escaped; numbers carry the class `number`."""
     kinds = [' class="number"' if numeric else "" for numeric in table.numeric_columns()]
     head = _html_row("th", [f'{kind} scope="col"' for kind in kinds], table.columns)
-    body = [_html_row("td", kinds, [format_cell(cell) for cell in row]) for row in table.rows]
+    body = [
+        _html_row("td", kinds, list(map(format_cell, row)), _strong_columns(table, i))
+        for i, row in enumerate(table.rows)
+    ]
     note = f'\n<p class="note">{escape(table.note)}</p>' if table.note else ""
     lines = [f"<table>\n<caption>{escape(table.title)}</caption>", f"<thead>{head}</thead>", "<tbody>", *body]
     return "\n".join(lines) + f"\n</tbody>\n</table>{note}"
@@ -127,13 +146,33 @@ def to_rich(table: Table) -> RichTable:
     shown = RichTable(title=Text(table.title), caption=note, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name, numeric in zip(table.columns, table.numeric_columns(), strict=True):
         shown.add_column(Text(name), justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
-    for row in table.rows:
-        shown.add_row(*(Text(format_cell(cell)) for cell in row))
+    for i, row in enumerate(table.rows):
+        strong = _strong_columns(table, i)
+        shown.add_row(
+            *(Text(format_cell(cell), style="bold" if j in strong else "") for j, cell in enumerate(row))
+        )
     return shown
 
 
 def _latency_row(stage: str, s: LatencySummary, share: float) -> tuple[Cell, ...]:
     return (stage, s.count, s.mean_ms, s.p50_ms, s.p90_ms, s.p95_ms, s.p99_ms, s.max_ms, 100 * share)
+
+
+def _format_percent(cell: Percent | Spread | Difference) -> str:
+    if isinstance(cell, Spread):
+        deviation = "" if math.isnan(cell.deviation) else f" ± {cell.deviation:.1f}"
+        return MISSING if math.isnan(cell.mean) else f"{cell.mean:.1f}{deviation}"
+    if isinstance(cell, Difference):
+        ends = [_signed(end) for end in (cell.low, cell.high)]
+        return _signed(cell.points) if MISSING in ends else f"{_signed(cell.points)} [{', '.join(ends)}]"
+    return MISSING if math.isnan(cell) else f"{cell:.1f}"
+
+
+def _signed(points: float) -> str:
+    """One decimal with its sign; what rounds to nothing has none."""
+    if math.isnan(points):
+        return MISSING
+    return "0.0" if abs(points) < 0.05 else f"{points:+.1f}"
 
 
 def _format_float(value: float) -> str:
@@ -155,10 +194,16 @@ def _markdown(text: str) -> str:
     return " ".join(text.split())
 
 
-def _markdown_row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(_markdown(cell) for cell in cells) + " |"
+def _markdown_row(cells: Iterable[str], strong: Set[int] = frozenset()) -> str:
+    texts = map(_markdown, cells)
+    return "| " + " | ".join(f"**{text}**" if i in strong else text for i, text in enumerate(texts)) + " |"
 
 
-def _html_row(tag: str, attributes: Sequence[str], cells: Sequence[str]) -> str:
-    pairs = zip(attributes, cells, strict=True)
-    return "<tr>" + "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for kind, cell in pairs) + "</tr>"
+def _html_row(tag: str, attributes: Sequence[str], cells: Sequence[str], strong: Set[int] = frozenset()) -> str:
+    texts = [f"<strong>{escape(cell)}</strong>" if i in strong else escape(cell) for i, cell in enumerate(cells)]
+    pairs = zip(attributes, texts, strict=True)
+    return "<tr>" + "".join(f"<{tag}{kind}>{text}</{tag}>" for kind, text in pairs) + "</tr>"
+
+
+def _strong_columns(table: Table, row: int) -> Set[int]:
+    return {column for place, column in table.strong if place == row}

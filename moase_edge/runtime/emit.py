@@ -32,6 +32,7 @@ class JsonlEmitter:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._reader_gone = False
         self.to_stdout = stream is sys.stdout
 
     def write(self, result: Result) -> None:
@@ -45,19 +46,19 @@ class JsonlEmitter:
             self._stream.write(json.dumps(plain_json(result.as_record())) + "\n")
             self._stream.flush()
         except BrokenPipeError as exc:
+            self._reader_gone = True
             raise ConsumerGone from exc
         except OSError as exc:
             raise StorageError(f"cannot emit to {self._stream.name}: {exc.strerror}. Free some space.") from exc
 
     def close(self) -> None:
         """Close the file; standard output stays open, but leads nowhere once its reader is gone."""
-        try:
-            if self.to_stdout:
-                self._stream.flush()
-            else:
-                self._stream.close()
-        except BrokenPipeError:
+        if self._reader_gone:
             self._forget_unread()
+        if self.to_stdout:
+            return
+        try:
+            self._stream.close()
         except OSError as exc:
             logger.warning("the last answers were not emitted to %s: %s", self._stream.name, exc.strerror)
 

@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import Any
 
 from moase_edge.artifact.files import refuse_existing, storage_errors
-from moase_edge.errors import StorageError
+from moase_edge.errors import MoaseEdgeError, StorageError
 from moase_edge.frames.source import Source
 from moase_edge.report.files import RotatingJsonl, write_json
 from moase_edge.runtime.emit import ConsumerGone
@@ -155,7 +155,8 @@ def _why_ended(pipeline: Pipeline, failure: Exception | None, max_frames: int | 
     if isinstance(failure, ConsumerGone):
         return "the reader of the answers went away"
     if failure is not None:
-        return f"an error stopped it: {failure or type(failure).__name__}"
+        # Others than ours may have no message at all.
+        return f"an error stopped it: {failure if isinstance(failure, MoaseEdgeError) else repr(failure)}"
     if pipeline.stopping:
         return "it was interrupted"
     if max_frames is not None and pipeline.record.counts["frames"] >= max_frames:

@@ -1,0 +1,149 @@
+"""The report of a run: which pictures are drawn, what the page says, and what happens without plots."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from moase_edge.errors import StorageError
+from moase_edge.report.files import write_bytes_atomic
+from moase_edge.runtime import run_report
+from moase_edge.runtime.record import RunRecord
+from moase_edge.runtime.run_report import RunReport, error_table, latency_table, outcome_lines, write_report
+from tests.runtime.fakes import LevelMethod, ListSource, frames, pipeline_of
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def record_of(*, labels: list[int] | None = None, domains: list[str] | None = None) -> RunRecord:
+    pipeline = pipeline_of(LevelMethod())
+    list(pipeline.run(ListSource(frames(4, labels=labels, domains=domains))))
+    return pipeline.record
+
+
+def report_of(**changes: object) -> RunReport:
+    values: dict[str, object] = {
+        "title": "fake on <list>",
+        "ended": "the source ended",
+        "facts": {"artifact": "fake", "moase": {"rank": 48}},
+        "source_counts": {"delivered": 4, "dropped": 0, "size": (4, 4)},
+        "failures": {},
+        "lost_lines": 0,
+        "machine": {"cores": 2},
+    }
+    return RunReport(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_labelled_frames_of_several_domains_give_all_three_pictures(tmp_path: Path) -> None:
+    record = record_of(labels=[0, 1, 0, 0], domains=["clear", "clear", "fog", "fog"])
+    write_report(tmp_path, report_of(), record)
+    pictures = sorted(path.name for path in tmp_path.glob("*.png"))
+    assert pictures == ["adaptation.png", "errors.png", "latency.png"]
+    assert all((tmp_path / name).read_bytes().startswith(PNG) for name in pictures)
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 3
+    assert "Error by domain (%)" in page
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["error_percent"]["answered"]["by_domain"] == {"clear": 0.0, "fog": 50.0}
+
+
+def test_the_page_needs_no_other_file_and_no_network(tmp_path: Path) -> None:
+    write_report(tmp_path, report_of(), record_of())
+    page = (tmp_path / "report.html").read_text()
+    assert not re.findall(r"https?://", page)
+    assert "<script" not in page
+    assert set(re.findall(r'src="(data:image/png;base64,)', page)) == {"data:image/png;base64,"}
+    assert len(re.findall(r"(?:src|href)=", page)) == len(re.findall(r'(?:src|href)="data:', page))
+    assert "fake on &lt;list&gt;" in page
+
+
+def test_frames_without_labels_give_no_errors(tmp_path: Path) -> None:
+    record = record_of()
+    write_report(tmp_path, report_of(), record)
+    assert not (tmp_path / "errors.png").exists()
+    assert error_table(record) is None
+    assert json.loads((tmp_path / "summary.json").read_text())["error_percent"] == {}
+
+
+def test_without_matplotlib_there_are_tables_json_and_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_report, "plots_missing", lambda: "There are no plots, because of this test.")
+    write_report(tmp_path, report_of(), record_of())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "summary.json"]
+    page = (tmp_path / "report.html").read_text()
+    assert "There are no plots, because of this test." in page
+    assert "Latency (ms)" in page
+
+
+def test_plots_that_fail_cost_neither_page_nor_summary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*arguments: object, **more: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(run_report, "plot_latency", fail)
+    write_report(tmp_path, report_of(), record_of())
+    assert "could not be drawn (MemoryError())" in (tmp_path / "report.html").read_text()
+    assert "could not be drawn" in caplog.text
+
+
+def test_a_full_disk_while_plotting_is_a_storage_error_after_the_summary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object, **more: object) -> None:
+        raise StorageError("no space")
+
+    monkeypatch.setattr(run_report, "plot_latency", fail)
+    with pytest.raises(StorageError):
+        write_report(tmp_path, report_of(), record_of())
+    assert json.loads((tmp_path / "summary.json").read_text())["counts"]["frames"] == 4
+
+
+def test_the_summary_replaces_an_older_one_whole(tmp_path: Path) -> None:
+    write_bytes_atomic(tmp_path / "summary.json", b'{"ended": null}')
+    write_report(tmp_path, report_of(failures={"learner: MemoryError": 1}, lost_lines=2), RunRecord())
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["ended"] == "the source ended"
+    assert summary["failures"] == {"learner: MemoryError": 1}
+    assert summary["journal_lines_lost"] == 2
+    assert summary["moase"] == {"rank": 48}
+    assert summary["source_counts"]["size"] == [4, 4]
+
+
+def test_the_latency_table_gives_the_age_of_a_frame_no_share() -> None:
+    shares = {row[0]: row[-1] for row in latency_table(record_of()).rows}
+    assert shares["total"] == 100.0
+    assert 0 < float(shares["engine"]) < 100
+    assert float(shares["age"]) != float(shares["age"])  # NaN: shown as missing
+
+
+@pytest.mark.parametrize(
+    ("domains", "rows"),
+    [
+        (["clear", "clear", "fog", "fog"], [("clear", 0.0, 0.0), ("fog", 50.0, 50.0), ("mean", 25.0, 25.0)]),
+        (["fog"] * 4, [("fog", 25.0, 25.0)]),
+        (None, [("all frames", 25.0, 25.0)]),
+    ],
+)
+def test_the_error_table_has_a_row_a_domain_and_their_mean(
+    domains: list[str] | None, rows: list[tuple[str, float, float]]
+) -> None:
+    table = error_table(record_of(labels=[0, 1, 0, 0], domains=domains))
+    assert table is not None
+    assert [tuple(row) for row in table.rows] == rows
+
+
+def test_the_outcome_says_what_went_wrong_and_only_that() -> None:
+    quiet = outcome_lines(report_of(), record_of())
+    assert quiet[0] == "It ended because the source ended."
+    assert "Frames: 4; answered adapted: 4" in quiet[1]
+    assert "updates: 4" in quiet[1]
+    assert len(quiet) == 2
+    troubled = report_of(source_counts={"dropped": 3, "decode_errors": 1, "size": (4, 4)}, lost_lines=2)
+    assert (
+        outcome_lines(troubled, record_of())[2] == "Beware: dropped: 3, decode errors: 1, journal lines lost: 2."
+    )
