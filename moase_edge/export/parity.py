@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, cast
 
 import numpy as np
@@ -137,7 +138,10 @@ def compare_adapted(
     The loss is a cross-entropy against one fixed pseudo-label, so its gradient is not zero at the adapters' start.
     """
     split = copy.deepcopy(sidecar)
-    reference = inject(copy.deepcopy(model), cast("list[MoaseAdapter]", list(copy.deepcopy(split.adapters))))
+    shared = {id(weight): weight for weight in chain(model.parameters(), model.buffers())}
+    adapters = cast("list[MoaseAdapter]", list(copy.deepcopy(split.adapters)))
+    # The reference shares the frozen weights: copying them for every image and state takes most of the time.
+    reference = inject(copy.deepcopy(model, memo=dict(shared)), adapters)
     taps = Taps(mid=torch.from_numpy(outputs["mid"]), out=torch.from_numpy(outputs["out"]))
     split_logits, split_gradients = _logits_and_gradients(split, lambda: split(taps).logits)
     logits, gradients = _logits_and_gradients(reference, lambda: reference(image))
