@@ -45,13 +45,13 @@ def refuse_existing(out: Path, *, force: bool, marker: str) -> None:
         marked = (out / marker).is_file()
     if not out.is_dir():
         raise ConfigError(f"{out} is a file, not a folder. Name another output folder.")
-    if not force:
-        raise ConfigError(f"{out} exists. Give --force to replace it, or another output folder.")
     if not marked:
         raise ConfigError(
-            f"{out} was not made by this command (it holds no {marker}) and is not replaced, not even with "
-            "--force. Name another output folder."
+            f"{out} exists and was not made by this command (it holds no {marker}): it is not replaced, not even "
+            "with --force. Name another output folder."
         )
+    if not force:
+        raise ConfigError(f"{out} exists. Give --force to replace it, or another output folder.")
 
 
 @contextmanager
@@ -105,7 +105,7 @@ def storage_errors(path: Path) -> Iterator[None]:
 
 
 def _swap(building: Path, out: Path) -> None:
-    """Give `building` the name `out`; whatever interrupts it, a folder of that name stands afterwards."""
+    """Give `building` the name `out`; whatever exception interrupts it, a folder of that name stands after."""
     if not out.exists():
         building.rename(out)
         return

@@ -60,6 +60,7 @@ def run_demo(
         ConfigError: `out` exists, or scikit-learn is missing.
     """
     refuse_existing(out, force=force, marker=SUMMARY)
+    stream = DomainStream(load_digits_split("test"), demo_domains(), frames_per_domain, seed)
     with storage_errors(out):
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
@@ -70,7 +71,7 @@ def run_demo(
     records = {}
     for name, mode in MODES.items():
         on_stage(f"streaming {frames_per_domain} frames of {1 + len(CORRUPTED)} domains, {name}")
-        records[name] = _stream(artifact, out / name, mode, frames_per_domain, seed)
+        records[name] = _stream(artifact, out / name, mode, stream, seed)
     on_stage("writing the report")
     return _write(out, records, frames_per_domain=frames_per_domain, seed=seed)
 
@@ -85,8 +86,7 @@ def _corrupted(image: Any, rng: Any, *, name: str) -> Any:
     return corrupt(image, name, SEVERITY, rng, constants="imagenet")
 
 
-def _stream(artifact: Path, folder: Path, mode: str, frames_per_domain: int, seed: int) -> RunRecord:
-    stream = DomainStream(load_digits_split("test"), demo_domains(), frames_per_domain, seed)
+def _stream(artifact: Path, folder: Path, mode: str, stream: DomainStream, seed: int) -> RunRecord:
     prepare_report_folder(folder, force=False)
     with closing(Pipeline.open(artifact, adapt=mode)) as pipeline:
         source = LabelledSource(stream, "drifting digits")

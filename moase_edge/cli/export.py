@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from moase_edge.cli.extras import needing
 from moase_edge.config.names import Preset
 
 
@@ -35,30 +36,33 @@ def export(
     preset: Annotated[Preset, typer.Option(help="Form of the adapter: edge (ours), paper, or official.")] = "edge",
     experts: Annotated[int, typer.Option(help="Experts of an adapter, an even number.")] = 4,
     rank: Annotated[int, typer.Option(help="Hidden width of one expert.")] = 48,
-    seed: Annotated[int, typer.Option(help="Of random weights and of the adapters' start.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**63 - 1, help="Of random weights and of the adapters' start.")
+    ] = 0,
     out: Annotated[
         Path | None, typer.Option(help="Folder to write. Default: artifacts/BACKBONE.", show_default=False)
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an artifact that is there.")] = False,
 ) -> None:
     """Build an artifact: the frozen backbone as an ONNX engine, the trainable sidecar, proof that they agree."""
-    from moase_edge.cli.export_view import ExportView
-    from moase_edge.config.base import load_settings
-    from moase_edge.config.moase import MoaseSettings
-    from moase_edge.export.bundle import ExportRequest, export_artifact
+    with needing("export"):
+        from moase_edge.cli.export_view import ExportView
+        from moase_edge.config.base import load_settings
+        from moase_edge.config.moase import MoaseSettings
+        from moase_edge.export.bundle import ExportRequest, export_artifact
 
-    moase = load_settings(MoaseSettings, {"preset": preset, "experts": experts, "rank": rank})
-    request = ExportRequest(
-        backbone=backbone,
-        checkpoint=checkpoint,
-        pretrained=pretrained,
-        num_classes=num_classes,
-        labels=labels,
-        adapt_blocks=adapt_blocks,
-        moase=moase,
-        seed=seed,
-    )
-    folder = out or Path("artifacts") / backbone
-    with ExportView() as view:
-        artifact = export_artifact(request, folder, force=force, on_stage=view.stage)
+        moase = load_settings(MoaseSettings, {"preset": preset, "experts": experts, "rank": rank})
+        request = ExportRequest(
+            backbone=backbone,
+            checkpoint=checkpoint,
+            pretrained=pretrained,
+            num_classes=num_classes,
+            labels=labels,
+            adapt_blocks=adapt_blocks,
+            moase=moase,
+            seed=seed,
+        )
+        folder = out or Path("artifacts") / backbone
+        with ExportView() as view:
+            artifact = export_artifact(request, folder, force=force, on_stage=view.stage)
     view.show(artifact)

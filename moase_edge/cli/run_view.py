@@ -27,7 +27,7 @@ from moase_edge.runtime.result import Result
 from moase_edge.runtime.run_report import PAGE, RunReport, error_table, latency_table, outcome_lines
 
 _SPEED_STAGES = ("preprocess", "engine", "sidecar", "update")
-_REFRESH_S = 0.1
+_REFRESHES_PER_S = 10
 _RATE_OVER = 30  # refreshes, three seconds: a rate over the whole run would hide that it slows down
 _NAME_WIDTH = 24
 _ANSWER_WIDTH = 24
@@ -54,7 +54,7 @@ class RunView:
             transient=True,
             disable=not self._shown,
             redirect_stdout=False,
-            refresh_per_second=round(1 / _REFRESH_S),
+            refresh_per_second=_REFRESHES_PER_S,
         )
         self._task = self._progress.add_task(_shortened(source.name), total=frames, rate="", answer="")
         self._frames = 0
@@ -80,7 +80,7 @@ class RunView:
         now_s = perf_counter()
         if not self._shown or now_s < self._next_s:
             return
-        self._next_s = now_s + _REFRESH_S
+        self._next_s = now_s + 1 / _REFRESHES_PER_S
         self._recent.append((now_s, self._frames))
         self._progress.update(self._task, completed=self._frames, rate=self._rate(result), answer=_answer(result))
 

@@ -17,8 +17,8 @@ TrainedPart = Literal["adapter", "norm", "head"]
 
 
 def _each_once(parts: tuple[TrainedPart, ...]) -> tuple[TrainedPart, ...]:
-    if len(set(parts)) != len(parts):
-        raise ValueError("a part is named twice")
+    if not parts or len(set(parts)) != len(parts):
+        raise ValueError("name one part or more, each once")
     return parts
 
 
@@ -43,7 +43,7 @@ class AdaptSettings(Settings):
         seed: of the view and of the restore.
     """
 
-    train: Annotated[tuple[TrainedPart, ...], Field(min_length=1), AfterValidator(_each_once)] = ("adapter",)
+    train: Annotated[tuple[TrainedPart, ...], AfterValidator(_each_once)] = ("adapter",)
     lr: float = Field(default=1e-4, gt=0, le=1)
     betas: tuple[Decay, Decay] = (0.9, 0.99)
     max_grad_norm: float = Field(default=1.0, gt=0)

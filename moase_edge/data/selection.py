@@ -57,12 +57,12 @@ def split(images: PictureSet, first: int, seed: int) -> tuple[LabelledPictures, 
     or by source, so the first ones of a folder would not stand for the rest.
 
     Raises:
-        ConfigError: a part would be empty.
+        ConfigError: nothing would be left to stream.
     """
-    if not 1 <= first < len(images):
+    if not 0 <= first < len(images):
         raise ConfigError(
-            f"{first} of {len(images)} pictures were to be kept aside; expected 1 to {len(images) - 1}, "
-            "so that both parts have some: ask for fewer or give more pictures"
+            f"{first} of {len(images)} pictures were to be kept aside; expected at least 0, and fewer than there "
+            "are, so that some are left to stream: ask for fewer or give more pictures"
         )
     order = generator(seed, _SPLIT_KEY).permutation(len(images))
     return subset(images, np.sort(order[:first])), subset(images, np.sort(order[first:]))

@@ -83,17 +83,10 @@ def paired_difference(
     change = method.astype(np.float64) - source
     sums, frames = _by_picture(change, places, pictures, len(domains))
     seen = frames.sum(axis=0) > 0
-    sums, frames = sums[:, seen], frames[:, seen]
-    points = 100.0 * sums.sum(axis=0) / frames.sum(axis=0)
-    drawn = _draw(sums, frames, rng, samples)
-    tails = (50.0 * (1.0 - coverage), 50.0 * (1.0 + coverage))
-    enough = np.count_nonzero(frames, axis=0) > 1
     names = [name for name, present in zip(domains, seen, strict=True) if present]
-    by_domain = {
-        name: _difference(points[i], drawn[:, i], tails, enough=bool(enough[i])) for i, name in enumerate(names)
-    }
-    mean = _difference(points.mean(), _mean_of_present(drawn), tails, enough=bool(enough.all()))
-    return PairedDifference(by_domain, mean)
+    tails = (50.0 * (1.0 - coverage), 50.0 * (1.0 + coverage))
+    sums, frames = sums[:, seen], frames[:, seen]
+    return _intervals(names, sums, frames, _draw(sums, frames, rng, samples), tails)
 
 
 def _check(
@@ -136,6 +129,22 @@ def _draw(
         count = times @ frames
         np.divide(100.0 * (times @ sums), count, out=block, where=count > 0)
     return drawn
+
+
+def _intervals(
+    names: Sequence[str],
+    sums: NDArray[np.float64],
+    frames: NDArray[np.float64],
+    drawn: NDArray[np.float64],
+    tails: tuple[float, float],
+) -> PairedDifference:
+    points = 100.0 * sums.sum(axis=0) / frames.sum(axis=0)
+    enough = np.count_nonzero(frames, axis=0) > 1
+    by_domain = {
+        name: _difference(points[i], drawn[:, i], tails, enough=bool(enough[i])) for i, name in enumerate(names)
+    }
+    mean = _difference(points.mean(), _mean_of_present(drawn), tails, enough=bool(enough.all()))
+    return PairedDifference(by_domain, mean)
 
 
 def _mean_of_present(drawn: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -16,9 +16,9 @@ def read_labels(path: Path, classes: int) -> tuple[str, ...]:
         ConfigError: unreadable, or not as many names as classes.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        names = _from_json(text) if path.suffix == ".json" else _from_lines(text)
-    except (OSError, ValueError, TypeError, KeyError) as exc:
+        text = path.read_text(encoding="utf-8-sig")
+        names = _from_json(text) if path.suffix.lower() == ".json" else _from_lines(text)
+    except (OSError, ValueError, TypeError, LookupError, RecursionError) as exc:
         raise ConfigError(
             f"cannot read labels from {path}: {exc}. Expected a line per class, a JSON list, or a JSON object "
             "from class index to name."
@@ -44,4 +44,7 @@ def _from_json(text: str) -> tuple[str, ...]:
 
 def _name_of(entry: object) -> str:
     """A plain name, or the last of ImageNet's pair [wordnet id, name]."""
-    return str(cast(list[object], entry)[-1] if isinstance(entry, list) else entry)
+    name = cast(list[object], entry)[-1] if isinstance(entry, list) else entry
+    if not isinstance(name, (str, int)):
+        raise ValueError(f"{name!r} is no name")
+    return str(name)

@@ -82,12 +82,6 @@ def _draw_front(ax: Axes, front: Sequence[CostPoint]) -> None:
     costs = [point.cost for point in front] + [ax.get_xlim()[1]]
     errors = [point.error for point in front] + [front[-1].error]
     ax.step(costs, errors, where="post", color=_FRONT, linewidth=1.0, linestyle=(0, (4, 3)), zorder=1)
-    ax.set_title(
-        "blue: no other method is both cheaper and better; bars: interval",
-        loc="left",
-        fontsize=9,
-        color=TEXT_COLOUR,
-    )
 
 
 def _scale(ax: Axes, points: Sequence[CostPoint]) -> None:

@@ -114,7 +114,7 @@ def _write_values(
     size_pt = _size_pt(ax)
     if size_pt < _SMALLEST_PT:
         return
-    best = np.nanmin(values, axis=0, initial=math.inf)
+    best = np.nanmin(values, axis=0, initial=math.inf) if len(values) > 1 else np.full(len(centres), math.nan)
     look: dict[str, Any] = {"ha": "center", "va": "center_baseline", "fontsize": size_pt}
     for (row, column), value in np.ndenumerate(values):
         known = math.isfinite(value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sys
 from pathlib import Path
@@ -12,8 +11,6 @@ from typing import TextIO
 from moase_edge.errors import ConfigError, StorageError
 from moase_edge.report.plain import plain_json
 from moase_edge.runtime.result import Result
-
-logger = logging.getLogger(__name__)
 
 
 class ConsumerGone(Exception):  # noqa: N818 - an event, no error
@@ -32,7 +29,7 @@ class JsonlEmitter:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._reader_gone = False
+        self._broken = False
         self.to_stdout = stream is sys.stdout
 
     def write(self, result: Result) -> None:
@@ -46,23 +43,20 @@ class JsonlEmitter:
             self._stream.write(json.dumps(plain_json(result.as_record())) + "\n")
             self._stream.flush()
         except BrokenPipeError as exc:
-            self._reader_gone = True
+            self._broken = True
             raise ConsumerGone from exc
         except OSError as exc:
+            self._broken = True
             raise StorageError(f"cannot emit to {self._stream.name}: {exc.strerror}. Free some space.") from exc
 
     def close(self) -> None:
-        """Close the file; standard output stays open, but leads nowhere once its reader is gone."""
-        if self._reader_gone:
-            self._forget_unread()
-        if self.to_stdout:
-            return
-        try:
+        """Close the file; standard output stays open, but leads nowhere once a write has failed."""
+        if self._broken:
+            self._forget_unwritten()
+        if not self.to_stdout:
             self._stream.close()
-        except OSError as exc:
-            logger.warning("the last answers were not emitted to %s: %s", self._stream.name, exc.strerror)
 
-    def _forget_unread(self) -> None:
+    def _forget_unwritten(self) -> None:
         """Point the descriptor elsewhere: what the stream still holds would fail again when Python ends."""
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self._stream.fileno())

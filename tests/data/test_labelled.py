@@ -15,6 +15,9 @@ from moase_edge.data.labelled import (
     Domain,
     DomainStream,
     LabelledImages,
+    LabelledPictures,
+    PictureSet,
+    deal,
     unchanged,
 )
 from moase_edge.errors import ConfigError
@@ -142,6 +145,62 @@ def test_stream_that_cannot_be_made_is_refused_at_once(
 ) -> None:
     with pytest.raises(ConfigError, match="at least"):
         DomainStream(images, domains, frames, seed)
+
+
+def test_frames_say_their_picture_time_and_severity() -> None:
+    stream = DomainStream(pictures(), [CLEAN, Domain("level", unchanged, severity=2)], 4, seed=0)
+    for index, frame in enumerate(stream):
+        assert frame.time == index
+        assert frame.picture == frame.image[0, 0, 0]
+        assert frame.severity == (None if index < 4 else 2)
+
+
+def test_stream_shows_pictures_of_a_domain_that_is_read() -> None:
+    stored = Domain("stored", pictures=pictures().images + np.uint8(50))
+    for frame in DomainStream(pictures(), [stored], 6, seed=0):
+        assert frame.image[0, 0, 0] == frame.picture + 50
+        assert frame.label == frame.picture % 3
+
+
+@pytest.mark.parametrize("made", [LabelledImages, LabelledPictures])
+def test_sets_hand_out_pictures_of_any_size_with_label_name_and_id(made: type) -> None:
+    images, labels, names = np.arange(24, dtype=np.uint8).reshape(2, 2, 2, 3), np.array([1, 0]), ("a", "b")
+    held: PictureSet = (
+        LabelledImages(images, labels, names)
+        if made is LabelledImages
+        else LabelledPictures([images[0], images[1, :1]], labels, names, np.array([5, 3]))
+    )
+    assert len(held) == 2
+    assert held.labels.tolist() == [1, 0]
+    assert held.ids.tolist() == ([0, 1] if made is LabelledImages else [5, 3])
+    assert held.names == ("a", "b")
+    assert held[0].tolist() == images[0].tolist()
+    assert held[1].shape == ((2, 2, 3) if made is LabelledImages else (1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    ("labels", "ids", "message"),
+    [
+        (np.zeros(3, np.int64), np.arange(2), "2 pictures"),
+        (np.array([0, 2]), np.arange(2), "0 to 2"),
+        (np.zeros(2, np.int64), np.arange(3), r"ids have shape \(3,\)"),
+        (np.zeros(2, np.int64), np.arange(2.0), "ids.*float64"),
+    ],
+)
+def test_labels_and_ids_that_do_not_fit_lazy_pictures_are_refused(
+    labels: NDArray[np.int64], ids: NDArray[np.int64], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        LabelledPictures(pictures(2), labels, ("a", "b"), ids)
+
+
+@given(st.integers(1, 9), st.integers(1, 40), st.integers(0, 2**32))
+def test_dealt_pictures_come_again_only_after_all_came(count: int, frames: int, seed: int) -> None:
+    dealt = deal(np.random.default_rng(seed), count, frames)
+    assert len(dealt) == frames
+    for start in range(0, frames, count):
+        part = dealt[start : start + count]
+        assert len(set(part.tolist())) == len(part)
 
 
 @pytest.mark.parametrize(

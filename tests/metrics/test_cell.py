@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from moase_edge.errors import ConfigError
-from moase_edge.metrics.cell import NO_ANSWER, CellFigures, CellRecord, figures
+from moase_edge.metrics.cell import NO_ANSWER, CellFigures, CellRecord, figures, pooled_difference
 from tests.metrics.cells import cell
 
 
@@ -60,6 +60,32 @@ def test_a_source_of_other_length_or_domain_names_is_refused() -> None:
         computed(cell([True] * 2), cell([True] * 4))
     with pytest.raises(ConfigError, match="'night'"):
         computed(cell([True] * 2), cell([True] * 2, domains=("fog", "night")))
+
+
+def test_seeds_are_pooled_by_domain_name_and_picture() -> None:
+    rng = np.random.default_rng(0)
+    other = {"domains": ("snow", "fog")}
+    methods = [cell([False, True, False, False]), cell([True, True, False, False], **other)]
+    sources = [cell([True] * 4), cell([True] * 4, **other)]
+    pooled = pooled_difference(methods, sources, rng=rng)
+    # fog: the first two frames of the first seed, the last two of the second.
+    assert {name: found.points for name, found in pooled.by_domain.items()} == {"fog": -75.0, "snow": -50.0}
+
+
+def test_more_seeds_over_the_same_pictures_do_not_narrow_the_interval() -> None:
+    method, source = cell([False, True] * 20), cell([True, True] * 20)
+    once, thrice = (
+        pooled_difference([method] * seeds, [source] * seeds, rng=np.random.default_rng(0)) for seeds in (1, 3)
+    )
+    assert once == thrice
+    assert once.mean.low < -50.0 < once.mean.high
+
+
+def test_pooling_needs_a_source_for_each_record() -> None:
+    record = cell([True])
+    for sources in ([], [record] * 2):
+        with pytest.raises(ConfigError, match=f"1 records and {len(sources)} sources"):
+            pooled_difference([record], sources, rng=np.random.default_rng(0))
 
 
 def test_frames_without_answer_are_wrong_counted_and_left_out_of_the_calibration() -> None:

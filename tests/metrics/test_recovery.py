@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moase_edge.errors import ConfigError
-from moase_edge.metrics.recovery import Recovery, recoveries, running_error, typical_recovery
+from moase_edge.metrics.recovery import Recovery, recoveries, running_error, running_error_trace, typical_recovery
 
 NAMES = ("fog", "snow")
 
@@ -24,6 +24,14 @@ def test_running_error_looks_back_over_the_window_and_over_less_at_the_begin() -
     np.testing.assert_allclose(running_error(wrong, 1), [100, 0, 100, 100, 0])
     np.testing.assert_allclose(running_error(wrong, 9), [100, 50, 200 / 3, 75, 60])
     assert len(running_error([], 3)) == 0
+
+
+def test_the_trace_for_plots_begins_with_the_first_full_window() -> None:
+    trace = running_error_trace([True, False, True, True], 3)
+    np.testing.assert_allclose(trace.x, [2, 3])
+    np.testing.assert_allclose(trace.mean, [200 / 3, 200 / 3])
+    np.testing.assert_allclose(running_error_trace([True, False], 3).mean, [100, 50])
+    assert len(running_error_trace([], 3).x) == 0
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=40), st.integers(1, 50))

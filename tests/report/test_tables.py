@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from moase_edge.errors import ConfigError
+from moase_edge.metrics.bootstrap import Difference
 from moase_edge.metrics.latency import LatencyHistogram, LatencyProfile
+from moase_edge.metrics.spread import Spread
 from moase_edge.report.tables import (
     Cell,
+    Percent,
     Table,
     error_rows,
     format_cell,
@@ -53,6 +56,16 @@ def on_terminal(table: Table, width: int = 80) -> str:
         ("1234.5678", "1234.5678"),
         (np.float32(2.5), "2.50"),
         (np.int64(5000), "5,000"),
+        (Percent(61.25), "61.2"),
+        (Percent(0.04), "0.0"),
+        (Percent(math.nan), "–"),  # noqa: RUF001
+        (Spread(61.31, 0.44, 3), "61.3 ± 0.4"),
+        (Spread(61.31, math.nan, 1), "61.3"),
+        (Spread(math.nan, math.nan, 3), "–"),  # noqa: RUF001
+        (Difference(-3.21, -4.5, 1.94), "-3.2 [-4.5, +1.9]"),
+        (Difference(0.0, -0.04, 0.05), "0.0 [0.0, +0.1]"),
+        (Difference(2.0, math.nan, math.nan), "+2.0"),
+        (Difference(math.nan, math.nan, math.nan), "–"),  # noqa: RUF001
     ],
 )
 def test_cells_are_formatted_by_one_rule(cell: Cell, text: str) -> None:
@@ -105,6 +118,20 @@ def test_terminal_shows_brackets_as_text_and_numbers_right_aligned() -> None:
     first, second = (line.rstrip() for line in lines if "1.00" in line or "100.00" in line)
     assert "[red]x" in first
     assert len(first) == len(second)
+
+
+def test_strong_cells_are_bold_in_every_form_and_still_escaped() -> None:
+    table = Table("T", ("name", "error"), [("a*", Spread(1, 2, 3)), ("<b>", 2.0)], strong={(0, 1), (1, 0)})
+    assert to_markdown(table).splitlines()[4:] == ["| a\\* | **1.0 ± 2.0** |", "| **\\<b>** | 2.00 |"]
+    assert '<td class="number"><strong>1.0 ± 2.0</strong></td>' in to_html(table)
+    assert "<strong>&lt;b&gt;</strong>" in to_html(table)
+    bold = [[text.style for text in column.cells] for column in to_rich(table).columns]  # type: ignore[union-attr]
+    assert bold == [["", "bold"], ["bold", ""]]
+
+
+def test_spreads_and_differences_are_numbers() -> None:
+    table = Table("T", ("a", "b", "c"), [(Percent(1), Spread(1, 2, 3), Difference(1, 0, 2))])
+    assert table.numeric_columns() == [True, True, True]
 
 
 def test_a_row_of_the_wrong_length_is_refused() -> None:

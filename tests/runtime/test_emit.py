@@ -77,7 +77,7 @@ def test_a_full_disk_ends_the_emission_with_advice(results: list[Result]) -> Non
         emitter = JsonlEmitter(full)
         with pytest.raises(StorageError, match="Free some space"):
             emitter.write(results[0])
-        emitter.close()  # says so, and does not raise
+        emitter.close()
         assert full.closed
 
 

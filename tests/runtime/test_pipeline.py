@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from time import perf_counter_ns
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,7 +57,7 @@ def test_every_frame_is_answered_once_in_order_in_batches_with_a_short_last_one(
 
 
 @pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"max_frames": 0}, {"batch_size": -1}, {"max_frames": -3}])
-def test_numbers_that_are_not_positive_are_refused_before_anything_is_opened(wrong: dict[str, int]) -> None:
+def test_numbers_that_are_not_positive_are_refused_before_anything_is_opened(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="must be positive"):
         pipeline_of(LevelMethod()).run("no such file", **wrong)
 

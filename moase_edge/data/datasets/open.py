@@ -59,8 +59,8 @@ def open_digits(*, names: Sequence[str] | None = None) -> DataSet:
 
 
 def _folder(path: str, place: str) -> Path:
-    folder = Path(path)
-    if not folder.is_dir():
+    folder = Path(path).expanduser()
+    if not path or not folder.is_dir():
         layouts = ", ".join(f"{layout}:FOLDER" for layout in LAYOUTS)
         raise ConfigError(
             f"{place!r} is no data set: there is no folder {path!r}; expected {DIGITS}, FOLDER, {layouts}"

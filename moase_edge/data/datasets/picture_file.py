@@ -73,7 +73,6 @@ def check_picture(path: Path) -> None:
         with _opened(path) as file:
             file.draft(None, (1, 1))
             _refuse_unknown_range(file)
-            file.load()
     except Exception as exc:  # as above
         raise SourceError(_undecodable(path, exc)) from exc
 
@@ -120,17 +119,21 @@ def _undecodable(path: Path, cause: Exception) -> str:
 
 
 def _refuse_unknown_range(picture: Image.Image) -> None:
+    """Decode the picture, and refuse levels that are neither 8 nor 16 bits."""
+    picture.load()
     if picture.mode == "F":
         raise ValueError("floating point values have no known range; save it with 8 or 16 bits")
+    if picture.mode.startswith("I"):
+        levels = np.asarray(picture)
+        if levels.min() < 0 or levels.max() > 65535:
+            raise ValueError(f"grey levels from {levels.min()} to {levels.max()}; expected 0 to 65535")
 
 
 def _rgb(picture: Image.Image) -> NDArray[np.uint8]:
     _refuse_unknown_range(picture)
     if picture.mode.startswith("I"):
-        levels = np.asarray(picture).astype(np.int64)
-        if levels.min() < 0 or levels.max() > 65535:
-            raise ValueError(f"grey levels from {levels.min()} to {levels.max()}; expected 0 to 65535")
-        return np.repeat((levels >> 8).astype(np.uint8)[..., None], 3, axis=-1)
+        upper = (np.asarray(picture).astype(np.int64) >> 8).astype(np.uint8)
+        return np.repeat(upper[..., None], 3, axis=-1)
     if picture.mode == "P" and "transparency" in picture.info:
         picture = picture.convert("RGBA")  # straight to RGB, Pillow warns
     return np.array(picture.convert("RGB"))

@@ -70,8 +70,8 @@ def dirichlet(
         slots: at least 1; None takes as many as there are classes among the pictures, at most 100, as RoTTA does.
         Others are those of `continual`, and so are the errors.
     """
-    if not (delta > 0 and math.isfinite(delta)):
-        raise ConfigError(f"delta is {delta}; expected a number above 0, such as 0.1")
+    if not isinstance(delta, (int, float)) or not 0 < delta < math.inf:
+        raise ConfigError(f"delta is {delta!r}; expected a number above 0, such as 0.1")
     images = chosen_pictures(images, domains, seed=seed, limit=limit)
     count = min(len(np.unique(images.labels)), MOST_SLOTS) if slots is None else slots
     at_least(1, slots=count)
@@ -95,18 +95,9 @@ def _gathered(labels: NDArray[np.int64], delta: float, slots: int, rng: np.rando
     pieces: list[list[NDArray[np.int64]]] = [[] for _ in range(slots)]
     for label in np.unique(labels):
         members = rng.permutation(np.flatnonzero(labels == label))
-        bounds = (np.cumsum(_shares(rng, delta, slots))[:-1] * len(members)).astype(np.int64)
+        shares = rng.dirichlet(np.full(slots, delta))
+        # Rounded, not cut off: shares that sum to almost 1 would leave one picture to the next slot.
+        bounds = np.rint(np.cumsum(shares)[:-1] * len(members)).astype(np.int64)
         for slot, piece in zip(pieces, np.split(members, bounds), strict=True):
             slot.append(piece)
     return np.concatenate([slot[i] for slot in pieces for i in rng.permutation(len(slot))])
-
-
-def _shares(rng: np.random.Generator, delta: float, slots: int) -> NDArray[np.float64]:
-    """(slots,) shares of a class that sum to 1."""
-    shares = rng.dirichlet(np.full(slots, delta))
-    if np.isfinite(shares).all() and abs(shares.sum() - 1) < 1e-6:
-        return shares
-    # Below about 1e-300 the draw underflows; its limit puts everything into one slot.
-    whole = np.zeros(slots)
-    whole[rng.integers(slots)] = 1
-    return whole

@@ -199,15 +199,16 @@ def chosen_pictures(images: PictureSet, domains: Sequence[Domain], *, seed: int,
     return limited(images, limit, seed)
 
 
-def at_least(least: int, **options: int) -> None:
-    """Refuse options below `least`.
+def at_least(least: int, **options: object) -> None:
+    """Refuse options that are no whole number of at least `least`.
 
     Raises:
         ConfigError: naming the first of them.
     """
     for name, value in options.items():
-        if value < least:
-            raise ConfigError(f"{name} is {value}; expected at least {least}")
+        whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+        if not whole or int(value) < least:  # type: ignore[call-overload]
+            raise ConfigError(f"{name} is {value!r}; expected a whole number of at least {least}")
 
 
 def _content(pictures: int, domains: Sequence[Domain], schedule: Schedule) -> NDArray[np.int64]:

@@ -1,0 +1,209 @@
+"""What `run` does before and around the run itself."""
+
+from __future__ import annotations
+
+import json
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moase_edge.cli import main, run_command
+from moase_edge.cli.run_command import (
+    RunArguments,
+    read_settings,
+    refuse_useless_work,
+    source_uri,
+    stop_on_signals,
+)
+from moase_edge.config.adapt import ADAPT_PRESETS, AdaptSettings
+from moase_edge.errors import ConfigError
+from moase_edge.runtime.pipeline import Pipeline
+from tests.cli.commands import write_pictures
+from tests.runtime.fakes import LevelMethod, ListSource, frames, pipeline_of
+
+GIVEN = RunArguments(
+    camera=None,
+    source="video.mp4",
+    artifact=None,
+    engine="auto",
+    adapt="every",
+    settings=None,
+    max_frames=None,
+    threads=None,
+    emit=None,
+    report=None,
+    force=False,
+)
+
+
+def test_one_source_is_named() -> None:
+    assert source_uri(GIVEN) == "video.mp4"
+    assert source_uri(replace(GIVEN, source=None, camera=2)) == "camera:2"
+    for wrong in (replace(GIVEN, source=None), replace(GIVEN, camera=0)):
+        with pytest.raises(ConfigError, match="name one source"):
+            source_uri(wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"adapt": "on-shift"},
+        {"emit": "csv:-"},
+        {"adapt": "hold", "settings": Path("settings.json")},
+        {"adapt": "off", "settings": Path("settings.json")},
+        {"source": None},
+    ],
+)
+def test_what_cannot_work_is_refused_before_a_model_is_loaded(
+    wrong: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(given: RunArguments) -> Pipeline:
+        raise AssertionError("loaded a model")
+
+    monkeypatch.setattr(run_command, "open_pipeline", load)
+    with pytest.raises(ConfigError):
+        run_command.execute(replace(GIVEN, **wrong))
+
+
+def test_a_report_that_exists_is_refused_before_a_model_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "frames.jsonl").write_text("precious")
+    with pytest.raises(ConfigError, match="exists"):
+        refuse_useless_work(replace(GIVEN, report=tmp_path))
+    refuse_useless_work(replace(GIVEN, report=tmp_path / "new"))
+    assert not (tmp_path / "new").exists()
+
+
+def test_settings_complete_the_artifact_s_own_preset(tmp_path: Path) -> None:
+    path = tmp_path / "settings.json"
+    path.write_text('{"lr": 0.5, "train": ["adapter", "norm"]}')
+    for preset, published in ADAPT_PRESETS.items():
+        read = read_settings(path, preset)
+        assert read == published.model_copy(update={"lr": 0.5, "train": ("adapter", "norm")})
+        assert isinstance(read, AdaptSettings)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "Expected a JSON object"),
+        ("[1]", "no JSON object"),
+        ("\xff", "no JSON object|Expected a JSON object"),
+        ('{"lr": -1, "momentum": 0.9, "view": "none"}', r"3 faults(?s:.*)lr(?s:.*)momentum"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_refused_with_all_faults(
+    content: str, words: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "settings.json"
+    path.write_text(content, encoding="latin-1")
+    with pytest.raises(ConfigError, match=words):
+        read_settings(path, "edge")
+    with pytest.raises(ConfigError, match="cannot read settings"):
+        read_settings(tmp_path / "absent.json", "edge")
+
+
+def test_settings_reach_the_learner_and_the_report(digits_artifact: Path, tmp_path: Path) -> None:
+    pictures = write_pictures(tmp_path / "pictures", 3)
+    (tmp_path / "settings.json").write_text('{"lr": 0.003, "view": "feature-noise"}')
+    arguments = ["run", "--artifact", digits_artifact, "--source", pictures, "--report", tmp_path / "report"]
+    with pytest.raises(SystemExit) as end:
+        main([*map(str, arguments), "--adapt", "every-2", "--settings", str(tmp_path / "settings.json")])
+    assert end.value.code == 0
+    summary = json.loads((tmp_path / "report" / "summary.json").read_text())
+    assert (summary["learner"]["lr"], summary["learner"]["view"]) == (0.003, "feature-noise")
+    assert (summary["adapt"], summary["counts"]["updates"]) == ("every-2", 2)
+
+
+def test_the_number_of_frames_can_be_limited(digits_artifact: Path, tmp_path: Path) -> None:
+    pictures = write_pictures(tmp_path / "pictures", 5)
+    arguments = ["run", "--adapt", "off", "--artifact", digits_artifact, "--source", pictures]
+    with pytest.raises(SystemExit) as end:
+        main([*map(str, arguments), "--report", str(tmp_path / "report"), "--max-frames", "2"])
+    assert end.value.code == 0
+    summary = json.loads((tmp_path / "report" / "summary.json").read_text())
+    assert summary["ended"] == "2 frames were asked for"
+
+
+def test_answers_can_go_to_a_file_while_the_figures_are_shown(
+    digits_artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures, answers = write_pictures(tmp_path / "pictures", 3), tmp_path / "answers.jsonl"
+    arguments = ["run", "--adapt", "off", "--artifact", digits_artifact, "--source", pictures]
+    arguments += ["--emit", f"jsonl:{answers}", "--report", tmp_path / "report"]
+    with pytest.raises(SystemExit) as end:
+        main([*map(str, arguments)])
+    assert end.value.code == 0
+    assert [json.loads(line)["frame"] for line in answers.read_text().splitlines()] == [0, 1, 2]
+    assert "Latency (ms)" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as end:
+        main([*map(str, arguments), "--force"])
+    assert end.value.code == 2
+    assert capsys.readouterr().err == f"error: {answers} exists; --emit writes a new file. Name another.\n"
+
+
+def test_a_source_that_fails_at_once_leaves_no_report_and_no_emitted_file(
+    digits_artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["run", "--adapt", "off", "--artifact", digits_artifact, "--source", tmp_path / "absent.mp4"]
+    outputs = ["--report", tmp_path / "report", "--emit", f"jsonl:{tmp_path / 'answers.jsonl'}"]
+    with pytest.raises(SystemExit) as end:
+        main([str(argument) for argument in [*arguments, *outputs]])
+    assert end.value.code == 1
+    assert capsys.readouterr().err.startswith("error: there is no file or folder")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_source_that_is_lost_shows_figures_and_report_before_the_error(
+    digits_artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    (pictures / "no.jpg").write_text("no picture")
+    arguments = ["run", "--adapt", "off", "--artifact", digits_artifact, "--source", pictures]
+    with pytest.raises(SystemExit) as end:
+        main([*map(str, arguments), "--report", str(tmp_path / "report")])
+    assert end.value.code == 1
+    shown = capsys.readouterr()
+    assert f"report: {tmp_path / 'report' / 'report.html'}" in shown.out
+    assert "skipped: 1" in shown.out
+    assert "error: " in shown.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_first_signal_stops_and_the_second_ends(number: signal.Signals) -> None:
+    pipeline = pipeline_of(LevelMethod())
+    before = signal.getsignal(number)
+    with stop_on_signals(pipeline) as came:
+        signal.raise_signal(number)
+        assert (came, pipeline.stopping) == ([number], True)
+        with pytest.raises(SystemExit) as end:
+            signal.raise_signal(number)
+        assert end.value.code == 128 + number
+    assert signal.getsignal(number) is before
+
+
+def test_a_signal_that_came_before_the_run_began_stops_it_after_one_frame() -> None:
+    pipeline = pipeline_of(LevelMethod())
+    with stop_on_signals(pipeline) as came:
+        signal.raise_signal(signal.SIGTERM)
+        view = type("View", (), {"show": lambda self, result: None})()
+        listen = run_command._listener(pipeline, view, None, came)
+        answered = 0
+        for result in pipeline.run(ListSource(frames(5))):
+            listen(result)
+            answered += 1
+    assert answered == 1
+
+
+def test_a_signal_that_is_ignored_is_left_alone() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_on_signals(pipeline_of(LevelMethod())) as came:
+            signal.raise_signal(signal.SIGHUP)
+            assert came == []
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

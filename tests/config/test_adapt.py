@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from moase_edge.config.adapt import ADAPT_PRESETS, AdaptSettings
+from moase_edge.config.base import load_settings
+from moase_edge.errors import ConfigError
+
+NAN, INFINITY = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    ("values", "place"),
+    [
+        ({"lr": 0}, "lr"),
+        ({"lr": NAN}, "lr"),
+        ({"alpha": 1}, "alpha"),
+        ({"alpha": NAN}, "alpha"),
+        ({"betas": (0.9, 1.0)}, "betas.1"),
+        ({"betas": (-0.1, 0.9)}, "betas.0"),
+        ({"betas": (NAN, 0.9)}, "betas.0"),
+        ({"betas": (0.9,)}, "betas"),
+        ({"max_grad_norm": 0}, "max_grad_norm"),
+        ({"objectives": {}}, "objectives"),
+        ({"objectives": {"consistency": -1}}, "objectives.consistency"),
+        ({"objectives": {"consistency": INFINITY}}, "objectives.consistency"),
+        ({"objectives": {"entropie": 1}}, "objectives.entropie"),
+        ({"train": ()}, "train"),
+        ({"train": ("adapter", "adapter")}, "train"),
+        ({"train": ("backbone",)}, "train.0"),
+        ({"view": "rotate"}, "view"),
+        ({"view_strength": 1}, "view_strength"),
+        ({"proximal": "cubed"}, "proximal"),
+        ({"proximal_anchor": "student"}, "proximal_anchor"),
+        ({"proximal_weight": INFINITY}, "proximal_weight"),
+        ({"restore_probability": 1.1}, "restore_probability"),
+        ({"seed": -1}, "seed"),
+        ({"seed": 2**63}, "seed"),
+        ({"learning_rate": 1e-4}, "learning_rate"),
+    ],
+)
+def test_settings_that_no_learner_can_use_are_refused_by_name(values: dict[str, Any], place: str) -> None:
+    with pytest.raises(ConfigError, match=rf"1 fault in AdaptSettings:\n  {place}\b"):
+        load_settings(AdaptSettings, values)
+
+
+def test_a_wrong_name_is_answered_with_the_right_ones() -> None:
+    with pytest.raises(ConfigError, match="'same', 'channel-dropout' or 'feature-noise'"):
+        load_settings(AdaptSettings, {"view": "rotate"})
+
+
+def test_published_presets_keep_the_published_numbers() -> None:
+    for name in ("paper", "official"):
+        preset = ADAPT_PRESETS[name]  # type: ignore[index]
+        assert (preset.lr, preset.betas, preset.alpha) == (1e-4, (0.9, 0.99), 0.999)
+        assert (preset.view, preset.proximal_anchor, preset.proximal_weight) == ("same", "teacher", 1.0)
+        assert math.isinf(preset.max_grad_norm)
+    assert ADAPT_PRESETS["official"].restore_probability == 0.01
+    assert ADAPT_PRESETS["paper"].restore_probability == 0
+
+
+def test_settings_survive_a_round_trip_through_plain_values() -> None:
+    for preset in ADAPT_PRESETS.values():
+        assert load_settings(AdaptSettings, preset.model_dump()) == preset
+
+
+def test_two_settings_share_no_mutable_default() -> None:
+    assert AdaptSettings().objectives is not AdaptSettings().objectives
