@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from moase_edge.runtime.scheduler import Timing
 
 _PEAK = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
+_EVENTS = ("updated", "rolled_back", "failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +30,14 @@ class Measured:
 
     Attributes:
         ms_by_stage: mean milliseconds a frame.
-        peak_memory_mib: highest resident memory of the process while the cell ran; None where it cannot be told.
+        peak_memory_mib: highest resident memory of the process while the cell ran, with model and frames that all
+            methods share; None where the system does not tell.
+        wall_s: seconds that the cell took, from building the method on; NaN where nobody looked.
     """
 
     ms_by_stage: dict[str, float]
     peak_memory_mib: float | None
+    wall_s: float = math.nan
 
     @property
     def ms_per_frame(self) -> float:
@@ -44,23 +49,26 @@ class Measured:
 class _Collector:
     """Rows of a record, taken from results as they come."""
 
-    results: list[tuple[int, int, float, bool]] = field(default_factory=list)
-    updated: list[bool] = field(default_factory=list)
-    updates: int = 0
+    counted: dict[str, int]
+    rows: list[tuple[int, int, float, bool]] = field(default_factory=list)
+    events: dict[str, list[bool]] = field(default_factory=lambda: {name: [] for name in _EVENTS})
 
-    def add(self, result: Result, updates: int) -> None:
-        self.settle(updates)
+    def add(self, result: Result) -> None:
         answer = NO_ANSWER if result.prediction is None else result.prediction
         frozen = NO_ANSWER if result.frozen_prediction is None else result.frozen_prediction
         confidence = float("nan") if result.confidence is None else result.confidence
-        self.results.append((answer, frozen, confidence, result.adapted))
-        self.updated.append(False)
+        self.rows.append((answer, frozen, confidence, result.adapted))
+        for marks in self.events.values():
+            marks.append(False)
 
-    def settle(self, updates: int) -> None:
-        """An update that was counted since the last frame came after that frame."""
-        if updates > self.updates:
-            self.updated[-1] = True
-            self.updates = updates
+    def settle(self, counts: dict[str, int]) -> None:
+        """Whatever was counted since the last frame counts as having happened after that frame."""
+        if not self.rows:
+            return
+        for name, marks in self.events.items():
+            if counts[name] > self.counted[name]:
+                marks[-1] = True
+        self.counted = counts
 
 
 def run_cell(
@@ -84,19 +92,26 @@ def run_cell(
         EngineError: the engine failed.
     """
     pipeline = Pipeline(method, preprocessor, schedule)
-    collector = _Collector()
+    collector = _Collector(counted=_counts(pipeline))
     forget_peak_memory()
     with contextlib.closing(LabelledSource(frames, "benchmark")) as source:
         for result in pipeline.run(source, batch_size=batch_size):
-            collector.add(result, pipeline.record.counts["updates"])
-    collector.settle(pipeline.record.counts["updates"])
+            collector.settle(_counts(pipeline))
+            collector.add(result)
+    collector.settle(_counts(pipeline))
     totals = pipeline.record.profile.summaries()
     by_stage = {stage: summary.total_ms / len(frames) for stage, summary in totals.items()}
     return _record(collector, frames), Measured(by_stage, peak_memory_mib())
 
 
+def _counts(pipeline: Pipeline) -> dict[str, int]:
+    method = pipeline.method
+    counts = (pipeline.record.counts["updates"], method.rollbacks, sum(method.failures.values()))
+    return dict(zip(_EVENTS, counts, strict=True))
+
+
 def _record(collector: _Collector, frames: Sequence[LabelledImage]) -> CellRecord:
-    answers, frozen, confidences, adapted = zip(*collector.results, strict=True)
+    answers, frozen, confidences, adapted = zip(*collector.rows, strict=True)
     domains = tuple(dict.fromkeys(frame.domain for frame in frames))
     has_frozen = any(answer != NO_ANSWER for answer in frozen)
     return CellRecord(
@@ -108,7 +123,7 @@ def _record(collector: _Collector, frames: Sequence[LabelledImage]) -> CellRecor
         domains=domains,
         picture=np.array([frame.picture for frame in frames], dtype=np.int64),
         adapted=np.array(adapted, dtype=bool),
-        updated=np.array(collector.updated, dtype=bool),
+        **{name: np.array(marks, dtype=bool) for name, marks in collector.events.items()},
     )
 
 

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
+import math
+import os
 import re
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
+from queue import Empty, Queue
+from time import perf_counter
 
+from moase_edge.artifact.files import sha256_of
 from moase_edge.bench.cells import Measured, run_cell
 from moase_edge.bench.latency_aware import FRAME_COSTS, LatencyAware
 from moase_edge.bench.methods import build_method, method_spec
 from moase_edge.bench.workbench import LATENCY_AWARE, Workbench, parse_protocol
 from moase_edge.config.bench import BenchSettings
-from moase_edge.data.labelled import LabelledImage
-from moase_edge.errors import ConfigError
+from moase_edge.errors import AdaptationError, ConfigError
 from moase_edge.metrics.cell import CellRecord
-from moase_edge.report.files import write_json
+from moase_edge.report.files import read_json, write_json
+from moase_edge.report.plain import plain_json
 from moase_edge.report.record_file import load_record, save_record
 from moase_edge.runtime.scheduler import Timing, parse_schedule
+from moase_edge.version import __version__
 
 SETTINGS = "settings.json"
 SOURCE = "source"
@@ -57,14 +65,18 @@ class CellFiles:
         self.folder.mkdir(parents=True, exist_ok=True)
         save_record(self.folder / "record.npz", record)
         save_record(self.folder / "clean.npz", clean)
-        plain = {"ms_by_stage": measured.ms_by_stage, "peak_memory_mib": measured.peak_memory_mib}
-        write_json(self.folder / "measured.json", plain)
+        write_json(self.folder / "measured.json", asdict(measured))
 
     def load(self) -> tuple[CellRecord, CellRecord, Measured]:
         """Record, record on clean pictures afterwards, and what was measured."""
-        plain = json.loads((self.folder / "measured.json").read_text(encoding="utf-8"))
+        plain = read_json(self.folder / "measured.json")
         records = load_record(self.folder / "record.npz"), load_record(self.folder / "clean.npz")
-        return (*records, Measured(**plain))
+        stages = {stage: _number(value) for stage, value in plain["ms_by_stage"].items()}
+        return (*records, Measured(stages, plain["peak_memory_mib"], _number(plain["wall_s"])))
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def cells_of(settings: BenchSettings) -> list[Cell]:
@@ -82,18 +94,21 @@ def cells_of(settings: BenchSettings) -> list[Cell]:
 
 
 def prepare_folder(out: Path, settings: BenchSettings) -> None:
-    """Make the folder, or take up one that was begun with the same settings.
+    """Make the folder, or take up one that was begun with the same settings, weights and version.
 
     Raises:
         ConfigError: the folder belongs to other settings, or is not a benchmark's.
+        StorageError: it cannot be read or written.
     """
-    path, plain = out / SETTINGS, settings.model_dump(mode="json")
+    path = out / SETTINGS
+    weights = sha256_of(settings.checkpoint) if settings.checkpoint and settings.checkpoint.is_file() else None
+    plain = plain_json({**settings.model_dump(mode="json"), "checkpoint_sha256": weights, "version": __version__})
     if not path.is_file():
-        if out.exists() and any(out.iterdir()):
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise ConfigError(f"{out} holds something that is no benchmark. Name another folder with --out.")
         write_json(path, plain)
         return
-    found = json.loads(path.read_text(encoding="utf-8"))
+    found = read_json(path)
     differing = [name for name in {**plain, **found} if plain.get(name) != found.get(name)]
     if differing:
         raise ConfigError(
@@ -106,70 +121,98 @@ def run_grid(settings: BenchSettings, out: Path, *, jobs: int, on_progress: Call
     """Run every cell that is not done yet. Results do not depend on the number of jobs.
 
     Args:
-        jobs: processes; each takes all methods of one protocol and seed.
+        jobs: processes.
         on_progress: is told now and then which cells are done.
 
     Raises:
         MoaseEdgeError: what a cell raised; finished cells are kept.
     """
     cells = cells_of(settings)
-    groups = dict.fromkeys((c.protocol, c.seed) for c in cells if not c.files(out).done)
+    tasks = tasks_of([cell for cell in cells if not cell.files(out).done])
+    on_progress([cell for cell in cells if cell.files(out).done])
+    if not tasks:
+        return
     # Spawned, also for one job: every cell starts from the same state of every library.
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        pending = {pool.submit(run_group, settings, out, protocol, seed) for protocol, seed in groups}
+    context = get_context("spawn")
+    with context.Manager() as manager, ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        queue = manager.Queue()
+        for task in tasks:
+            queue.put(task)
+        pending = {pool.submit(work, settings, out, queue, os.getpid()) for _ in range(min(jobs, len(tasks)))}
         try:
             while pending:
-                finished, pending = wait(pending, timeout=_POLL_S)
+                finished, pending = wait(pending, timeout=_POLL_S, return_when=FIRST_COMPLETED)
                 _raise_first(finished)
                 on_progress([cell for cell in cells if cell.files(out).done])
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
             for process in list(pool._processes.values()):
                 process.terminate()
             raise
 
 
+def tasks_of(cells: Sequence[Cell]) -> list[tuple[Cell, ...]]:
+    """Cells that one process runs one after the other.
+
+    What runs on the split stays together, because it shares the engine's outputs; whatever trains a whole network
+    goes alone, the costliest first, so that processes end at about the same time.
+    """
+    tasks = []
+    for group in dict.fromkeys((cell.protocol, cell.seed) for cell in cells):
+        members = [cell for cell in cells if (cell.protocol, cell.seed) == group]
+        split = tuple(cell for cell in members if not method_spec(cell.method).whole_network)
+        whole = [cell for cell in members if method_spec(cell.method).whole_network]
+        whole.sort(key=lambda cell: -FRAME_COSTS[cell.method])
+        tasks += [(cell,) for cell in whole] + ([split] if split else [])
+    return tasks
+
+
 def _raise_first(finished: set[Future[None]]) -> None:
     for future in finished:
-        future.result()
+        try:
+            future.result()
+        except BrokenProcessPool as exc:
+            raise AdaptationError(
+                "a process of the benchmark was ended from outside, perhaps for want of memory. What was finished "
+                "is kept: run the same command again, with fewer --jobs."
+            ) from exc
 
 
-def run_group(settings: BenchSettings, out: Path, protocol: str, seed: int) -> None:
-    """All missing cells of one protocol and seed, on frames that are made once."""
-    choice = parse_protocol(protocol)
-    bench = Workbench(settings, seed)
-    stream = bench.stream(choice)
-    frames, clean = list(stream), list(bench.clean())
-    batch_size = stream.batch_size or settings.batch_size
-    for cell in cells_of(settings):
-        if (cell.protocol, cell.seed) == (protocol, seed) and not cell.files(out).done:
-            _run_one(bench, cell, frames, clean, batch_size, out)
-    bench.close()
+def work(settings: BenchSettings, out: Path, tasks: Queue[tuple[Cell, ...]], parent: int) -> None:
+    """What one process does: task after task, until none is left or the parent is gone."""
+    # The parent hears of an interruption and ends its children; their own tracebacks would drown its words.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with contextlib.closing(Workbench(settings)) as bench:
+        while (task := _next(tasks)) is not None:
+            for cell in task:
+                if os.getppid() != parent:
+                    return
+                run_one(bench, cell, out)
 
 
-def _run_one(
-    bench: Workbench,
-    cell: Cell,
-    frames: list[LabelledImage],
-    clean: list[LabelledImage],
-    batch_size: int,
-    out: Path,
-) -> None:
-    method = build_method(cell.method, bench.subject, cell.seed)
+def _next(tasks: Queue[tuple[Cell, ...]]) -> tuple[Cell, ...] | None:
+    try:
+        return tasks.get_nowait()
+    except Empty:
+        return None
+
+
+def run_one(bench: Workbench, cell: Cell, out: Path) -> None:
+    """One cell: the stream, then every clean picture with what was learned."""
+    frames = bench.frames(cell.protocol, cell.seed)
+    began_s = perf_counter()
+    method = build_method(cell.method, frames.part.subject, cell.seed)
     schedule: Timing = parse_schedule("every")
-    if parse_protocol(cell.protocol).name == LATENCY_AWARE:
+    if frames.protocol.name == LATENCY_AWARE:
         schedule = LatencyAware(FRAME_COSTS[cell.method])
-    record, measured = run_cell(method, frames, bench.preprocessor, schedule, batch_size=batch_size)
-    afterwards, _ = run_cell(method, clean, bench.preprocessor, parse_schedule("hold"), batch_size=batch_size)
-    measured.ms_by_stage["engine"] = _real_engine_ms(bench, cell, measured)
-    cell.files(out).save(record, afterwards, measured)
-
-
-def _real_engine_ms(bench: Workbench, cell: Cell, measured: Measured) -> float:
-    """What the engine took where it ran; a replayed batch is not faster, it is only not computed again."""
-    if method_spec(cell.method).whole_network:
-        return measured.ms_by_stage.get("engine", 0.0)
-    return bench.engine.ms_per_frame
+    record, measured = run_cell(method, frames.shown, bench.preprocessor, schedule, batch_size=frames.batch_size)
+    hold = parse_schedule("hold")
+    clean, _ = run_cell(method, frames.part.clean, bench.preprocessor, hold, batch_size=frames.batch_size)
+    stages = dict(measured.ms_by_stage)
+    if not method_spec(cell.method).whole_network:
+        # What the engine took where it ran: a replayed batch is not faster, it is only not computed again.
+        stages["engine"] = bench.engine.ms_per_frame
+    wall_s = perf_counter() - began_s
+    cell.files(out).save(record, clean, replace(measured, ms_by_stage=stages, wall_s=wall_s))
 
 
 def load_cells(settings: BenchSettings, out: Path) -> Iterator[tuple[Cell, CellRecord, CellRecord, Measured]]:

@@ -43,8 +43,9 @@ class RecordedEngine:
         return {name: value.copy() for name, value in self._outputs[key].items()}
 
     def forget(self) -> None:
-        """Let go of all outputs; the mean time stays."""
+        """Let go of all outputs, and of the time that they took."""
         self._outputs.clear()
+        self._spent_ms, self._frames = 0.0, 0
 
     def close(self) -> None:
         """Release the engine and the outputs."""

@@ -1,15 +1,16 @@
-"""What a benchmark works with for one seed: pictures, source images, the subject, streams."""
+"""What a benchmark works with: the source model whole and split, pictures, source images, streams."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from moase_edge.bench.recorded_engine import RecordedEngine
 from moase_edge.bench.subject import Subject
@@ -18,7 +19,7 @@ from moase_edge.config.moase import MoaseSettings
 from moase_edge.data.datasets import DataSet, open_dataset
 from moase_edge.data.domains import CLEAN
 from moase_edge.data.fit import fitted_spec
-from moase_edge.data.labelled import PictureSet
+from moase_edge.data.labelled import LabelledImage, PictureSet
 from moase_edge.data.protocols import Stream, make_protocol, protocol_options
 from moase_edge.data.selection import split
 from moase_edge.engines.onnx_runtime import OnnxRuntimeEngine
@@ -26,6 +27,7 @@ from moase_edge.errors import ConfigError
 from moase_edge.export.onnx import export_onnx
 from moase_edge.frames.preprocess import Preprocessor
 from moase_edge.models.build import Backbone, build_backbone
+from moase_edge.models.labels import read_labels
 from moase_edge.models.split import FrozenBackbone, sidecar_spec, tensor_specs
 
 LATENCY_AWARE = "latency_aware"
@@ -81,74 +83,123 @@ def _value(text: str) -> int | float | str:
     return text
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What belongs to one seed: the data set, split at random.
+
+    Attributes:
+        seed: of the split, and of all streams over it.
+        pictures: those that are streamed.
+        subject: with the other part as its source images.
+        clean: every streamed picture once, unshifted and fitted to the model, for what was forgotten.
+    """
+
+    seed: int
+    pictures: PictureSet
+    subject: Subject
+    clean: list[LabelledImage]
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """The frames of one protocol and seed, fitted to the model; the same for every method.
+
+    Attributes:
+        protocol: as written.
+        part: the seed's.
+        shown: in order.
+        batch_size: how many are answered together.
+    """
+
+    protocol: ProtocolChoice
+    part: Part
+    shown: list[LabelledImage]
+    batch_size: int
+
+
 class Workbench:
-    """Everything for one seed. The data set is split at random by seed into source images and streamed pictures.
+    """Model, engine and data of a benchmark. The last seed's part and the last protocol's frames are kept.
 
     Raises:
         ConfigError: settings that do not fit each other or the data.
     """
 
-    def __init__(self, settings: BenchSettings, seed: int) -> None:
+    def __init__(self, settings: BenchSettings) -> None:
         torch.set_num_threads(settings.threads)
-        self.settings, self.seed = settings, seed
-        self.backbone = build_backbone(settings.backbone, checkpoint=settings.checkpoint)
-        self.dataset, self.source_pictures, self.pictures = open_parts(settings, self.backbone, seed)
+        self.settings = settings
+        self.backbone, self.dataset = open_subject_and_data(settings)
         self.preprocessor = Preprocessor(fitted_spec(self.backbone.preprocess))
         self.engine = RecordedEngine(_split_engine(self.backbone, settings))
-        self.subject = Subject(
-            backbone=self.backbone,
-            engine=self.engine,
-            tap_tokens=_tap_spec(self.backbone, settings).tap_tokens,
-            source_images=self._source_images(),
-        )
+        self._part: Part | None = None
+        self._frames: Frames | None = None
 
-    def stream(self, choice: ProtocolChoice) -> Stream:
-        """The protocol's frames, fitted to the model; the same for every method."""
-        domains = self.dataset.domains(self.settings.corruptions, self.settings.severity)
-        return self._make(choice.stream_name, domains, choice.options)
+    def part(self, seed: int) -> Part:
+        """Pictures and source images of a seed."""
+        if self._part is None or self._part.seed != seed:
+            source, streamed = split(self.dataset.images, self.settings.source_images, seed)
+            subject = Subject(
+                backbone=self.backbone,
+                engine=self.engine,
+                moase=self.settings.moase,
+                adapt=self.settings.adapt,
+                adapt_blocks=self.settings.adapt_blocks,
+                tap_tokens=_tap_spec(self.backbone, self.settings).tap_tokens,
+                source_images=self._preprocessed(source),
+            )
+            clean = self._stream("continual", streamed, (CLEAN,), seed, {})
+            self._part = Part(seed, streamed, subject, list(clean))
+        return self._part
 
-    def clean(self) -> Stream:
-        """Every streamed picture once, unshifted, for what was forgotten."""
-        return self._make("continual", [self.dataset.domain(CLEAN, 1)], {})
-
-    def _make(self, name: str, domains: Any, options: Mapping[str, Any]) -> Stream:
-        fit = self.dataset.fit(self.backbone.preprocess)
-        limit = self.settings.pictures
-        return make_protocol(name, self.pictures, domains, seed=self.seed, limit=limit, fit=fit, **options)
-
-    def _source_images(self) -> np.ndarray[Any, np.dtype[np.float32]] | None:
-        if not len(self.source_pictures):
-            return None
-        fit = self.dataset.fit(self.backbone.preprocess)
-        pictures = [fit(self.source_pictures[index]) for index in range(len(self.source_pictures))]
-        return self.preprocessor.batch(pictures)
+    def frames(self, protocol: str, seed: int) -> Frames:
+        """The frames of a protocol and seed; the engine forgets those that came before."""
+        if self._frames is None or (self._frames.protocol.text, self._frames.part.seed) != (protocol, seed):
+            # Released first: two streams at a time would cost twice the memory.
+            self._frames = None
+            self.engine.forget()
+            choice, part = parse_protocol(protocol), self.part(seed)
+            domains = self.settings.corruptions
+            stream = self._stream(choice.stream_name, part.pictures, domains, seed, choice.options)
+            self._frames = Frames(choice, part, list(stream), stream.batch_size or self.settings.batch_size)
+        return self._frames
 
     def close(self) -> None:
         """Release the engine and what it recorded."""
         self.engine.close()
 
+    def _stream(
+        self, name: str, pictures: PictureSet, domains: Sequence[str], seed: int, options: Mapping[str, Any]
+    ) -> Stream:
+        shown = self.dataset.domains(domains, self.settings.severity)
+        fit = self.dataset.fit(self.backbone.preprocess)
+        return make_protocol(name, pictures, shown, seed=seed, limit=self.settings.pictures, fit=fit, **options)
 
-def open_parts(settings: BenchSettings, backbone: Backbone, seed: int) -> tuple[DataSet, PictureSet, PictureSet]:
-    """The data set, its source part and its streamed part.
+    def _preprocessed(self, pictures: PictureSet) -> NDArray[np.float32] | None:
+        if not len(pictures):
+            return None
+        fit = self.dataset.fit(self.backbone.preprocess)
+        return self.preprocessor.batch([fit(pictures[index]) for index in range(len(pictures))])
+
+
+def open_subject_and_data(settings: BenchSettings) -> tuple[Backbone, DataSet]:
+    """The source model, and the data set with the model's classes.
 
     Raises:
-        ConfigError: a data set that does not fit the model, or that is too small to be split.
+        ConfigError: a data set that does not fit the model.
+        CheckpointError: weights that cannot be read or fetched.
     """
-    dataset = open_dataset(settings.data)
-    classes = len(dataset.images.names)
-    outputs = int(backbone.model.num_classes)  # type: ignore[arg-type]
-    if int(dataset.images.labels.max()) >= outputs:
-        raise ConfigError(
-            f"{settings.data} has {classes} classes, up to index {int(dataset.images.labels.max())}; the model "
-            f"{backbone.name} answers {outputs}. Give a model that fits."
-        )
-    source, streamed = split(dataset.images, settings.source_images, seed)
-    return dataset, source, streamed
+    backbone = build_backbone(settings.backbone, checkpoint=settings.checkpoint)
+    classes = int(backbone.model.num_classes)  # type: ignore[arg-type]
+    names = backbone.labels
+    if settings.labels is not None:
+        names = read_labels(settings.labels, classes)
+    # Without names a class is known by its index: by position, folders of a few classes would be mislabelled.
+    return backbone, open_dataset(settings.data, names=names or tuple(map(str, range(classes))))
 
 
 def _tap_spec(backbone: Backbone, settings: BenchSettings) -> Any:
     whole = any(name in _WHOLE_BLOCK for name in settings.methods)
-    return sidecar_spec(backbone.model, MoaseSettings(preset="paper" if whole else "edge"), 1)
+    moase = MoaseSettings(preset="paper") if whole else settings.moase
+    return sidecar_spec(backbone.model, moase, settings.adapt_blocks)
 
 
 def _split_engine(backbone: Backbone, settings: BenchSettings) -> OnnxRuntimeEngine:

@@ -28,6 +28,8 @@ _DTYPES = {
     "picture": np.int64,
     "adapted": np.bool_,
     "updated": np.bool_,
+    "rolled_back": np.bool_,
+    "failed": np.bool_,
 }
 
 
@@ -45,6 +47,8 @@ class CellRecord:
         picture: (n,) int64, index of the picture in the data set that the frame was made from.
         adapted: (n,) bool, whether the answer came from adapted weights.
         updated: (n,) bool, whether a step was taken after this frame; of a batch, after its last frame.
+        rolled_back: (n,) bool, whether all that was learned was set back then.
+        failed: (n,) bool, whether learning or an adapted answer failed then.
 
     Raises:
         ConfigError: no frames, shapes, dtypes or values that do not fit.
@@ -59,6 +63,8 @@ class CellRecord:
     picture: NDArray[np.int64]
     adapted: NDArray[np.bool_]
     updated: NDArray[np.bool_]
+    rolled_back: NDArray[np.bool_]
+    failed: NDArray[np.bool_]
 
     def __post_init__(self) -> None:
         for name, array in self.arrays().items():
@@ -106,6 +112,8 @@ class CellFigures:
         recovery: after each shift that lasted long enough to tell.
         share_frozen: share of the frames whose answer did not come from adapted weights, 0 .. 1.
         updates: steps that were taken.
+        rollbacks: how often all that was learned was set back.
+        failures: how often learning or an adapted answer failed, at most once a batch.
     """
 
     frames: int
@@ -120,6 +128,8 @@ class CellFigures:
     recovery: tuple[Recovery, ...]
     share_frozen: float
     updates: int
+    rollbacks: int
+    failures: int
 
     def plain(self) -> dict[str, Any]:
         """As dicts, lists, strings and numbers, in the order of the fields."""
@@ -164,6 +174,8 @@ def figures(
         recovery=recoveries(wrong, domain, domains=domains, window=window, tolerance=tolerance),
         share_frozen=float(np.mean(~record.adapted)),
         updates=int(np.sum(record.updated)),
+        rollbacks=int(np.sum(record.rolled_back)),
+        failures=int(np.sum(record.failed)),
     )
 
 

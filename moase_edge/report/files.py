@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from moase_edge.errors import ConfigError, StorageError
 from moase_edge.report.plain import plain_json
@@ -84,6 +85,24 @@ def write_json(path: str | os.PathLike[str], data: object) -> None:
     """
     text = json.dumps(plain_json(data), indent=2, ensure_ascii=False, allow_nan=False)
     write_text_atomic(path, text + "\n")
+
+
+def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The JSON object that `write_json` wrote.
+
+    Raises:
+        StorageError: the file cannot be read, is damaged, or holds something else.
+    """
+    file = Path(path)
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise storage_error("read", file, exc) from exc
+    except ValueError as exc:
+        raise StorageError(f"{file} is damaged: {exc}; expected JSON. Delete it, or restore it.") from exc
+    if not isinstance(found, dict):
+        raise StorageError(f"{file} holds a {type(found).__name__}; expected a JSON object. Delete it.")
+    return found
 
 
 class RotatingJsonl:

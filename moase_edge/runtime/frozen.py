@@ -17,6 +17,7 @@ class FrozenMethod:
         self._engine = engine
         self.name = "frozen"
         self.failures: dict[str, int] = {}
+        self.rollbacks = 0
 
     def predict(self, images: NDArray[np.float32], stages: Stages) -> Prediction:
         """(B, 3, H, W) -> the frozen answer."""

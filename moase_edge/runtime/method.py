@@ -38,10 +38,12 @@ class Method(Protocol):
     Attributes:
         name: for reports.
         failures: how often learning or an adapted answer failed, by reason; the run goes on frozen.
+        rollbacks: how often all that was learned was set back to an earlier state.
     """
 
     name: str
     failures: dict[str, int]
+    rollbacks: int
 
     def predict(self, images: NDArray[np.float32], stages: Stages) -> Prediction:
         """Answer a batch (B, 3, H, W) float32; times its own stages."""

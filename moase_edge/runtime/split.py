@@ -48,6 +48,7 @@ class SplitMethod:
         self._failed = False
         self.name = "split"
         self.failures: dict[str, int] = Counter()
+        self.rollbacks = 0
 
     def predict(self, images: NDArray[np.float32], stages: Stages) -> Prediction:
         """(B, 3, H, W) -> the teacher's answer, or the frozen one.

@@ -26,6 +26,7 @@ class ReadsTheFrame:
 
     def __init__(self) -> None:
         self.failures: dict[str, int] = {}
+        self.rollbacks = 0
         self.learned: list[int] = []
         self.closed = False
 

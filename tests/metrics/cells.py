@@ -22,5 +22,7 @@ def cell(wrong: list[bool], **changes: Any) -> CellRecord:
         "picture": np.arange(frames, dtype=np.int64),
         "adapted": np.ones(frames, dtype=bool),
         "updated": np.ones(frames, dtype=bool),
+        "rolled_back": np.zeros(frames, dtype=bool),
+        "failed": np.zeros(frames, dtype=bool),
     }
     return CellRecord(**{**fields, **changes})

@@ -79,6 +79,7 @@ class LevelMethod:
     def __init__(self, *, has_frozen_answer: bool = True, update: Update | None = None) -> None:
         self.name = "levels"
         self.failures: dict[str, int] = {}
+        self.rollbacks = 0
         self.log: list[tuple[str, list[int]]] = []
         self.closed = False
         self._has_frozen_answer = has_frozen_answer

@@ -45,6 +45,7 @@ class BatchStatistics:
                     setattr(module, name, MixedBatchNorm(child, settings.source_frames))
         self.name = "batch-statistics"
         self.failures: dict[str, int] = {}
+        self.rollbacks = 0
 
     @torch.no_grad()
     def predict(self, images: NDArray[np.float32], stages: Stages) -> Prediction:

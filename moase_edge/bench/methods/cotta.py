@@ -86,6 +86,7 @@ class Cotta:
         self._generator = torch.Generator().manual_seed(seed)
         self.name = "cotta"
         self.failures: dict[str, int] = {}
+        self.rollbacks = 0
 
     @torch.no_grad()
     def predict(self, images: NDArray[np.float32], stages: Stages) -> Prediction:

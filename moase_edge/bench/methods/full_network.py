@@ -60,6 +60,7 @@ class FullNetworkMethod:
         self._generator = torch.Generator().manual_seed(settings.seed)
         self.name = f"full network, {moase.preset}"
         self.failures: dict[str, int] = {}
+        self.rollbacks = 0
 
     @torch.no_grad()
     def predict(self, images: NDArray[np.float32], stages: Stages) -> Prediction:

@@ -50,6 +50,7 @@ class Lame:
         self._engine, self._sidecar, self._settings = engine, sidecar, settings
         self.name = "lame"
         self.failures: dict[str, int] = {}
+        self.rollbacks = 0
 
     @torch.no_grad()
     def predict(self, images: NDArray[np.float32], stages: Stages) -> Prediction:

@@ -49,6 +49,7 @@ class Recentre:
         self._momentum = settings.momentum
         self.name = f"recentre-{settings.momentum:g}"
         self.failures: dict[str, int] = {}
+        self.rollbacks = 0
 
     @torch.no_grad()
     def predict(self, images: NDArray[np.float32], stages: Stages) -> Prediction:

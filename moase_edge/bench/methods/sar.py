@@ -67,9 +67,9 @@ class Sar:
         self._margin = settings.reliable_share * math.log(classes)
         self._mean_entropy: float | None = None
         self._step = 0
-        self.recoveries = 0
         self.name = "sar"
         self.failures: dict[str, int] = {}
+        self.rollbacks = 0
 
     def predict(self, images: NDArray[np.float32], stages: Stages) -> Prediction:
         """(B, 3, H, W) -> logits (B, K)."""
@@ -94,7 +94,7 @@ class Sar:
             "loss": float(mean_of(entropy.detach(), reliable)),
             "reliable": float(reliable.sum()),
             "reliable_after_climb": float(still.sum()),
-            "recoveries": float(self.recoveries),
+            "recoveries": float(self.rollbacks),
         }
 
     def _gradient_from_above(self, frames: Tensor) -> Tensor:
@@ -122,7 +122,7 @@ class Sar:
         torch._foreach_copy_(self._trained, self._original)
         self._optimizer.state.clear()
         self._mean_entropy = None
-        self.recoveries += 1
+        self.rollbacks += 1
 
     def _lr(self, frames: int) -> float:
         settings = self._settings

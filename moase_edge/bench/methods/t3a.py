@@ -92,6 +92,7 @@ class T3a:
         self._supports = first_supports(linear_head(sidecar, "T3A"), settings.kept)
         self.name = "t3a"
         self.failures: dict[str, int] = {}
+        self.rollbacks = 0
 
     @torch.no_grad()
     def predict(self, images: NDArray[np.float32], stages: Stages) -> Prediction:

@@ -59,6 +59,7 @@ class Tent:
         self._step = 0
         self.name = "tent"
         self.failures: dict[str, int] = {}
+        self.rollbacks = 0
 
     def predict(self, images: NDArray[np.float32], stages: Stages) -> Prediction:
         """(B, 3, H, W) -> logits (B, K)."""
