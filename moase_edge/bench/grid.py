@@ -21,6 +21,7 @@ from moase_edge.bench.cells import Measured, run_cell
 from moase_edge.bench.latency_aware import FRAME_COSTS, LatencyAware
 from moase_edge.bench.methods import build_method, method_spec
 from moase_edge.bench.workbench import LATENCY_AWARE, Workbench, parse_protocol
+from moase_edge.config.base import load_settings
 from moase_edge.config.bench import BenchSettings
 from moase_edge.errors import AdaptationError, ConfigError
 from moase_edge.metrics.cell import CellRecord
@@ -31,6 +32,9 @@ from moase_edge.runtime.scheduler import Timing, parse_schedule
 from moase_edge.version import __version__
 
 SETTINGS = "settings.json"
+SUBJECT = "subject.json"
+# Beside the settings: other weights or another version would not give the same results.
+_ORIGIN = ("checkpoint_sha256", "version")
 SOURCE = "source"
 _POLL_S = 0.5
 
@@ -86,11 +90,23 @@ def cells_of(settings: BenchSettings) -> list[Cell]:
         ConfigError: an unknown method or protocol.
     """
     for method in settings.methods:
-        method_spec(method)
+        _refuse_unfitting(method, settings)
     for protocol in settings.protocols:
         parse_protocol(protocol)
     methods = dict.fromkeys((SOURCE, *settings.methods))
     return [Cell(p, s, m) for p in settings.protocols for s in settings.seeds for m in methods]
+
+
+def _refuse_unfitting(method: str, settings: BenchSettings) -> None:
+    """Say before anything is loaded what would stop the benchmark in its midst."""
+    spec = method_spec(method)
+    if spec.needs_batch_norm:
+        raise ConfigError(
+            f"{method} needs a network with BatchNorm, and {settings.backbone} has none, as every vision "
+            "transformer that can be split. Leave it out."
+        )
+    if spec.needs_source_images and not settings.source_images:
+        raise ConfigError(f"{method} needs source images; keep some aside with --source-images, or leave it out.")
 
 
 def prepare_folder(out: Path, settings: BenchSettings) -> None:
@@ -102,7 +118,8 @@ def prepare_folder(out: Path, settings: BenchSettings) -> None:
     """
     path = out / SETTINGS
     weights = sha256_of(settings.checkpoint) if settings.checkpoint and settings.checkpoint.is_file() else None
-    plain = plain_json({**settings.model_dump(mode="json"), "checkpoint_sha256": weights, "version": __version__})
+    origin = dict(zip(_ORIGIN, (weights, __version__), strict=True))
+    plain = plain_json({**settings.model_dump(mode="json"), **origin})
     if not path.is_file():
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise ConfigError(f"{out} holds something that is no benchmark. Name another folder with --out.")
@@ -115,6 +132,15 @@ def prepare_folder(out: Path, settings: BenchSettings) -> None:
             f"{out} was begun with other settings ({', '.join(differing)} differ). Resume with the same ones, "
             "or name another folder with --out."
         )
+
+
+def begun_with(out: Path) -> BenchSettings:
+    """The settings of a benchmark's folder.
+
+    Raises:
+        ConfigError, StorageError: they cannot be read.
+    """
+    return load_settings(BenchSettings, {k: v for k, v in read_json(out / SETTINGS).items() if k not in _ORIGIN})
 
 
 def run_grid(settings: BenchSettings, out: Path, *, jobs: int, on_progress: Callable[[list[Cell]], None]) -> None:
@@ -182,6 +208,7 @@ def work(settings: BenchSettings, out: Path, tasks: Queue[tuple[Cell, ...]], par
     # The parent hears of an interruption and ends its children; their own tracebacks would drown its words.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.closing(Workbench(settings)) as bench:
+        write_json(out / SUBJECT, bench.facts())
         while (task := _next(tasks)) is not None:
             for cell in task:
                 if os.getppid() != parent:

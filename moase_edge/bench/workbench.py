@@ -162,6 +162,24 @@ class Workbench:
             self._frames = Frames(choice, part, list(stream), stream.batch_size or self.settings.batch_size)
         return self._frames
 
+    def facts(self) -> dict[str, Any]:
+        """Model, normalisation and subset, as plain data."""
+        backbone, settings = self.backbone, self.settings
+        pictures, kept = len(self.dataset.images), settings.source_images
+        return {
+            "backbone": backbone.name,
+            "architecture": backbone.architecture,
+            "weights": backbone.weights,
+            "checkpoint_sha256": backbone.checkpoint_sha256,
+            "classes": int(backbone.model.num_classes),  # type: ignore[arg-type]
+            "preprocess": backbone.preprocess.model_dump(mode="json"),
+            "data": self.dataset.name,
+            "pictures": pictures,
+            "source_images": kept,
+            "streamed": min(pictures - kept, settings.pictures or pictures),
+            "left_out": dict(self.dataset.left_out),
+        }
+
     def close(self) -> None:
         """Release the engine and what it recorded."""
         self.engine.close()

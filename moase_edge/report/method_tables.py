@@ -73,6 +73,7 @@ def comparison_table(
     *,
     names: tuple[str, str] = ("A", "B"),
     further: Sequence[str] = (),
+    changes: Mapping[str, Difference] | None = None,
     title: str = "Top-1 error of two runs (%)",
     note: str = "",
 ) -> Table:
@@ -82,6 +83,7 @@ def comparison_table(
         a, b: the rows of both; a method that one of them lacks has missing figures there.
         names: what heads call them.
         further: heads among the further figures that are shown of both.
+        changes: with intervals by method, where both saw the same frames; others are taken from the means.
         title: one line above.
         note: one line below.
 
@@ -96,7 +98,8 @@ def comparison_table(
     cells = []
     for method in dict.fromkeys([*first, *second]):
         pair = [rows.get(method, MethodRow(method, {}, _NO_SPREAD)) for rows in (first, second)]
-        change = Difference(pair[1].error.mean - pair[0].error.mean, math.nan, math.nan)
+        means = Difference(pair[1].error.mean - pair[0].error.mean, math.nan, math.nan)
+        change = (changes or {}).get(method, means)
         figures = [row.further.get(head, math.nan) for head in further for row in pair]
         cells.append((method, *(row.error for row in pair), change, _largest_change(*pair), *figures))
     return Table(title, columns, cells, note)

@@ -27,6 +27,8 @@ class Percent(float):
 
 Cell = str | int | float | Spread | Difference
 
+_LONGEST_NAME = 20
+
 MISSING = "–"  # noqa: RUF001 - an en dash is the mark for a missing number
 
 
@@ -144,8 +146,16 @@ def to_rich(table: Table) -> RichTable:
     # Light rules: the latency table then fits a terminal of 80 columns.
     note = Text(table.note) if table.note else None
     shown = RichTable(title=Text(table.title), caption=note, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name, numeric in zip(table.columns, table.numeric_columns(), strict=True):
-        shown.add_column(Text(name), justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
+    for i, (name, numeric) in enumerate(zip(table.columns, table.numeric_columns(), strict=True)):
+        # What a row is about stays in one piece; further texts give way where the terminal is narrow.
+        names = max((len(str(row[0])) for row in table.rows), default=0) if i == 0 else 0
+        shown.add_column(
+            Text(name),
+            justify="right" if numeric else "left",
+            no_wrap=numeric,
+            overflow="fold",
+            min_width=min(names, _LONGEST_NAME) or None,
+        )
     for i, row in enumerate(table.rows):
         strong = _strong_columns(table, i)
         shown.add_row(

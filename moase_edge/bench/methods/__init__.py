@@ -55,6 +55,7 @@ METHODS: dict[str, MethodSpec] = {
         needs_source_images=False,
         hyper_parameters=asdict(batch_statistics.BatchStatisticsSettings()),
         reference="Schneider et al., arXiv 2006.16971; Nado et al., arXiv 2006.10963",
+        needs_batch_norm=True,
     ),
     "recentre-0.9": MethodSpec(
         name="recentre-0.9",

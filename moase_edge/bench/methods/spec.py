@@ -18,6 +18,8 @@ class MethodSpec:
         build: from a subject and a seed; raises ConfigError where the subject does not fit.
         whole_network: whether it runs the whole network in PyTorch rather than the split.
         needs_source_images: whether it cannot be built without pictures of the source domain.
+        needs_batch_norm: whether it can only be built for a network with BatchNorm, which no vision transformer
+            that moase-edge splits has.
         hyper_parameters: plain values by name; for `edge` the shipped ones, which a subject may replace.
         reference: paper and code.
     """
@@ -28,3 +30,4 @@ class MethodSpec:
     needs_source_images: bool
     hyper_parameters: Mapping[str, object]
     reference: str
+    needs_batch_norm: bool = False

@@ -1,0 +1,91 @@
+"""`moase-edge bench`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from moase_edge.cli.extras import needing
+
+
+def bench(
+    data: Annotated[
+        str,
+        typer.Option(
+            help="digits, a folder of labelled pictures, or cifar10c:DIR, cifar100c:DIR, imagenetc:DIR.",
+        ),
+    ] = "digits",
+    backbone: Annotated[str, typer.Option(help="The source model, as export takes it.")] = "digits_vit",
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Its weights. Default: published ones, fetched.", show_default=False)
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Names of its classes: a line each, or JSON.", show_default=False)
+    ] = None,
+    methods: Annotated[
+        str, typer.Option(help="Comma list; `split`: all that run on the engine; `all`: those and whole networks.")
+    ] = "split",
+    protocols: Annotated[
+        str, typer.Option(help="Comma list with options, as clips:frames=6,order=shuffled; or `all`.")
+    ] = "continual,clips",
+    corruptions: Annotated[
+        str,
+        typer.Option(help="The domains, in order: a comma list; `default`: 8; `common`: 15; `all`: 19; `shifts`."),
+    ] = "default",
+    severity: Annotated[int, typer.Option(min=1, max=5, help="Of every domain.")] = 5,
+    pictures: Annotated[
+        int | None, typer.Option(min=2, help="How many each domain shows. Default: all that are left.")
+    ] = None,
+    source_images: Annotated[int, typer.Option(min=0, help="Pictures kept aside as source images.")] = 100,
+    batch_size: Annotated[int, typer.Option(min=1, help="Where the protocol leaves it open.")] = 16,
+    seeds: Annotated[str, typer.Option(help="Comma list; a whole benchmark for each.")] = "0",
+    settings: Annotated[
+        Path | None, typer.Option(help="JSON file with settings of the shipped method, as run takes it.")
+    ] = None,
+    adapt_blocks: Annotated[int, typer.Option(min=1, help="Last blocks that the shipped method adapts.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes. Results do not depend on it.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of each process.")] = 1,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder. Default: reports/bench-HASH, of the settings, so that a command resumes."),
+    ] = None,
+    compare: Annotated[
+        tuple[Path, Path] | None, typer.Option(help="Compare the results in two folders, and run nothing.")
+    ] = None,
+    list_names: Annotated[
+        bool, typer.Option("--list", help="List methods, protocols and domains, and run nothing.")
+    ] = False,
+) -> None:
+    """Measure whether adapting pays: methods beside each other on labelled streams, through the shipped pipeline.
+
+    Every cell (method, protocol, seed) is kept as soon as it is done; the same command continues where it was
+    stopped. The folder then holds bench.json, results.md, plots and report.html.
+    """
+    with needing("bench,cpu"):
+        from moase_edge.cli import bench_command as command
+
+        if list_names:
+            command.show_names()
+        elif compare is not None:
+            command.show_comparison(*compare)
+        else:
+            given = {
+                "data": data,
+                "backbone": backbone,
+                "checkpoint": checkpoint,
+                "labels": labels,
+                "methods": command.methods_in(methods, source_images=source_images),
+                "protocols": command.protocols_in(protocols),
+                "corruptions": command.corruptions_in(corruptions),
+                "severity": severity,
+                "pictures": pictures,
+                "source_images": source_images,
+                "batch_size": batch_size,
+                "seeds": command.seeds_in(seeds),
+                "adapt_blocks": adapt_blocks,
+                "adapt": command.learner_settings(settings),
+                "threads": threads,
+            }
+            command.measure(given, out, jobs=jobs)

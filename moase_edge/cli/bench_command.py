@@ -1,0 +1,154 @@
+"""What `bench` does once its arguments are known."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from moase_edge.bench.benchmark import run_benchmark
+from moase_edge.bench.compare import compare_benchmarks
+from moase_edge.bench.grid import cells_of
+from moase_edge.bench.methods import METHODS
+from moase_edge.bench.workbench import LATENCY_AWARE
+from moase_edge.cli.bench_view import BenchView, show_lines, show_tables
+from moase_edge.cli.run_command import REPORTS, read_settings
+from moase_edge.config.adapt import ADAPT_PRESETS, AdaptSettings
+from moase_edge.config.base import load_settings
+from moase_edge.config.bench import DEFAULT_CORRUPTIONS, BenchSettings
+from moase_edge.data.corruptions import COMMON_CORRUPTIONS, CORRUPTIONS
+from moase_edge.data.domains import CLEAN
+from moase_edge.data.protocols import PROTOCOLS, protocol_options
+from moase_edge.data.shifts import SHIFTS
+from moase_edge.errors import ConfigError
+from moase_edge.report.plain import plain_json
+from moase_edge.report.tables import Table
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def measure(given: Mapping[str, Any], out: Path | None, *, jobs: int) -> None:
+    """Run the benchmark, show it, and say where the report is; ends the process if it was interrupted."""
+    settings = load_settings(BenchSettings, given)
+    folder = out or default_folder(settings)
+    cells = cells_of(settings)
+    with _ended_by_signals(folder), BenchView(cells) as view:
+        report, page = run_benchmark(settings, folder, jobs=jobs, on_progress=view.progress)
+    view.show(report, page)
+
+
+def default_folder(settings: BenchSettings) -> Path:
+    """A folder of these settings' own, so that the same command resumes."""
+    text = json.dumps(plain_json(settings.model_dump(mode="json")), sort_keys=True)
+    return REPORTS / f"bench-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+
+
+def show_comparison(a: Path, b: Path) -> None:
+    """What differs between two runs, and a table for each protocol that both have."""
+    comparison = compare_benchmarks(a, b)
+    show_lines(comparison.notes)
+    show_tables(comparison.tables)
+
+
+def show_names() -> None:
+    """Methods, protocols and domains that `bench` knows."""
+    methods = [(name, "whole network" if s.whole_network else "split", s.reference) for name, s in METHODS.items()]
+    protocols = [(name, _options(name)) for name in PROTOCOLS]
+    protocols.append((LATENCY_AWARE, "single_frame, under the clock of the cost table"))
+    domains = [("common", ", ".join(COMMON_CORRUPTIONS)), ("further", ", ".join(tuple(CORRUPTIONS)[15:]))]
+    domains += [("shifts", ", ".join(SHIFTS)), ("none", CLEAN)]
+    show_tables(
+        [
+            Table("Methods", ("name", "runs on", "reference"), methods),
+            Table("Protocols", ("name", "options"), protocols),
+            Table("Domains", ("kind", "names"), domains),
+        ]
+    )
+
+
+def _options(protocol: str) -> str:
+    known = protocol_options(protocol).items()
+    return ", ".join(f"{name}={default}" for name, default in known if name not in ("limit", "fit")) or "none"
+
+
+def methods_in(text: str, *, source_images: int) -> tuple[str, ...]:
+    """Methods by name; `split` and `all` stand for those that a vision transformer can have here."""
+    possible = [
+        name
+        for name, spec in METHODS.items()
+        if not spec.needs_batch_norm and (source_images or not spec.needs_source_images)
+    ]
+    groups = {"all": possible, "split": [name for name in possible if not METHODS[name].whole_network]}
+    return _names(text, groups)
+
+
+def corruptions_in(text: str) -> tuple[str, ...]:
+    """Domains by name, or by the name of a group."""
+    groups = {
+        "default": DEFAULT_CORRUPTIONS,
+        "common": COMMON_CORRUPTIONS,
+        "all": tuple(CORRUPTIONS),
+        "shifts": tuple(SHIFTS),
+    }
+    return _names(text, groups)
+
+
+def protocols_in(text: str) -> tuple[str, ...]:
+    """Protocols as written; a part like `order=shuffled` belongs to the one before it."""
+    found: list[str] = []
+    for part in _parts(text):
+        if found and "=" in part and ":" not in part.partition("=")[0]:
+            found[-1] += f",{part}"
+        else:
+            found += [*PROTOCOLS, LATENCY_AWARE] if part == "all" else [part]
+    return tuple(dict.fromkeys(found))
+
+
+def seeds_in(text: str) -> tuple[int, ...]:
+    """Seeds from a comma list.
+
+    Raises:
+        ConfigError: something that is no seed.
+    """
+    try:
+        return tuple(dict.fromkeys(int(part) for part in _parts(text)))
+    except ValueError:
+        raise ConfigError(f"--seeds is {text!r}; expected whole numbers from 0 on, such as 0,1,2.") from None
+
+
+def learner_settings(path: Path | None) -> AdaptSettings:
+    """The shipped method's settings, with what a file changes."""
+    return ADAPT_PRESETS["edge"] if path is None else read_settings(path, "edge")
+
+
+def _names(text: str, groups: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for part in _parts(text) for name in groups.get(part, (part,))))
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+@contextmanager
+def _ended_by_signals(folder: Path) -> Iterator[None]:
+    """A signal ends the benchmark with 128 + its number; what is finished stays."""
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        show_lines([f"interrupted; finished cells are kept in {folder}: the same command continues there"])
+        sys.exit(128 + number)
+
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+    for number in heard:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number in heard:
+            signal.signal(number, before[number])
