@@ -17,7 +17,6 @@ from moase_edge.report.method_tables import comparison_table
 from moase_edge.report.plain import plain_json
 from moase_edge.report.tables import Table
 
-_SHOWN = ("forgetting", "ms/frame")
 _PAIRED = "Change: B less A; [95 % interval], resampling pictures, where both saw the same frames."
 
 
@@ -54,7 +53,6 @@ def compare_benchmarks(a: Path, b: Path) -> Comparison:
         comparison_table(
             rows_of(results[protocol]),
             rows_of(others[protocol]),
-            further=_SHOWN,
             changes=_changes(a, b, first, second, protocol),
             title=f"{protocol}: A is {a}, B is {b}",
             note=_PAIRED,
