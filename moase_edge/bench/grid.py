@@ -20,7 +20,8 @@ from moase_edge.artifact.files import sha256_of
 from moase_edge.bench.cells import Measured, run_cell
 from moase_edge.bench.latency_aware import FRAME_COSTS, LatencyAware
 from moase_edge.bench.methods import build_method, method_spec
-from moase_edge.bench.workbench import LATENCY_AWARE, Workbench, parse_protocol
+from moase_edge.bench.protocol_choice import parse_protocol
+from moase_edge.bench.workbench import Workbench
 from moase_edge.config.base import load_settings
 from moase_edge.config.bench import BenchSettings
 from moase_edge.errors import AdaptationError, ConfigError
@@ -229,7 +230,7 @@ def run_one(bench: Workbench, cell: Cell, out: Path) -> None:
     began_s = perf_counter()
     method = build_method(cell.method, frames.part.subject, cell.seed)
     schedule: Timing = parse_schedule("every")
-    if frames.protocol.name == LATENCY_AWARE:
+    if frames.protocol.latency_aware:
         schedule = LatencyAware(FRAME_COSTS[cell.method])
     record, measured = run_cell(method, frames.shown, bench.preprocessor, schedule, batch_size=frames.batch_size)
     hold = parse_schedule("hold")

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from moase_edge.bench.protocol_choice import ProtocolChoice, parse_protocol
 from moase_edge.bench.recorded_engine import RecordedEngine
 from moase_edge.bench.subject import Subject
 from moase_edge.config.bench import BenchSettings
@@ -20,67 +21,17 @@ from moase_edge.data.datasets import DataSet, open_dataset
 from moase_edge.data.domains import CLEAN
 from moase_edge.data.fit import fitted_spec
 from moase_edge.data.labelled import LabelledImage, PictureSet
-from moase_edge.data.protocols import Stream, make_protocol, protocol_options
+from moase_edge.data.protocols import Stream, make_protocol
 from moase_edge.data.selection import split
 from moase_edge.engines.onnx_runtime import OnnxRuntimeEngine
-from moase_edge.errors import ConfigError
 from moase_edge.export.onnx import export_onnx
 from moase_edge.frames.preprocess import Preprocessor
 from moase_edge.models.build import Backbone, build_backbone
 from moase_edge.models.labels import read_labels
 from moase_edge.models.split import FrozenBackbone, sidecar_spec, tensor_specs
 
-LATENCY_AWARE = "latency_aware"
 # These look at all tokens of a block; the others are served by those that the head reads.
 _WHOLE_BLOCK = ("paper-split", "official-split")
-
-
-@dataclass(frozen=True, slots=True)
-class ProtocolChoice:
-    """A protocol with options, as a user writes it: `clips:frames=6,order=shuffled`.
-
-    Attributes:
-        text: as written; `name` is the protocol's.
-        options: of the protocol.
-    """
-
-    text: str
-    name: str
-    options: Mapping[str, Any]
-
-    @property
-    def stream_name(self) -> str:
-        """The protocol that makes the frames: the latency-aware clock is laid over single frames."""
-        return "single_frame" if self.name == LATENCY_AWARE else self.name
-
-
-def parse_protocol(text: str) -> ProtocolChoice:
-    """Read a protocol and its options.
-
-    Raises:
-        ConfigError: an unknown protocol or option, or a value that is no `key=value`.
-    """
-    name, _, rest = text.partition(":")
-    known = protocol_options("single_frame" if name == LATENCY_AWARE else name)
-    options: dict[str, Any] = {}
-    for part in filter(None, rest.split(",")):
-        key, equals, value = part.partition("=")
-        if not equals or key not in known or key in ("limit", "fit"):
-            free = [option for option in known if option not in ("limit", "fit")]
-            raise ConfigError(
-                f"protocol {text!r}: {part!r} is no option of {name}; expected {', '.join(free) or 'none'}"
-            )
-        options[key] = _value(value)
-    return ProtocolChoice(text, name, options)
-
-
-def _value(text: str) -> int | float | str:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +109,9 @@ class Workbench:
             self.engine.forget()
             choice, part = parse_protocol(protocol), self.part(seed)
             domains = self.settings.corruptions
-            stream = self._stream(choice.stream_name, part.pictures, domains, seed, choice.options)
-            self._frames = Frames(choice, part, list(stream), stream.batch_size or self.settings.batch_size)
+            stream = self._stream(choice.stream, part.pictures, domains, seed, choice.options)
+            one_by_one = 1 if choice.latency_aware else stream.batch_size
+            self._frames = Frames(choice, part, list(stream), one_by_one or self.settings.batch_size)
         return self._frames
 
     def facts(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from moase_edge.bench.benchmark import run_benchmark
 from moase_edge.bench.compare import compare_benchmarks
 from moase_edge.bench.grid import cells_of
 from moase_edge.bench.methods import METHODS
-from moase_edge.bench.workbench import LATENCY_AWARE
+from moase_edge.bench.protocol_choice import LATENCY_AWARE, choosable_options
 from moase_edge.cli.bench_view import BenchView, show_lines, show_tables
 from moase_edge.cli.run_command import REPORTS, read_settings
 from moase_edge.config.adapt import ADAPT_PRESETS, AdaptSettings
@@ -24,7 +24,7 @@ from moase_edge.config.base import load_settings
 from moase_edge.config.bench import DEFAULT_CORRUPTIONS, BenchSettings
 from moase_edge.data.corruptions import COMMON_CORRUPTIONS, CORRUPTIONS
 from moase_edge.data.domains import CLEAN
-from moase_edge.data.protocols import PROTOCOLS, protocol_options
+from moase_edge.data.protocols import PROTOCOLS
 from moase_edge.data.shifts import SHIFTS
 from moase_edge.errors import ConfigError
 from moase_edge.report.plain import plain_json
@@ -60,7 +60,7 @@ def show_names() -> None:
     """Methods, protocols and domains that `bench` knows."""
     methods = [(name, "whole network" if s.whole_network else "split", s.reference) for name, s in METHODS.items()]
     protocols = [(name, _options(name)) for name in PROTOCOLS]
-    protocols.append((LATENCY_AWARE, "single_frame, under the clock of the cost table"))
+    protocols.append((LATENCY_AWARE, "over=single_frame, and that protocol's own"))
     domains = [("common", ", ".join(COMMON_CORRUPTIONS)), ("further", ", ".join(tuple(CORRUPTIONS)[15:]))]
     domains += [("shifts", ", ".join(SHIFTS)), ("none", CLEAN)]
     show_tables(
@@ -73,8 +73,7 @@ def show_names() -> None:
 
 
 def _options(protocol: str) -> str:
-    known = protocol_options(protocol).items()
-    return ", ".join(f"{name}={default}" for name, default in known if name not in ("limit", "fit")) or "none"
+    return ", ".join(f"{name}={default}" for name, default in choosable_options(protocol).items()) or "none"
 
 
 def methods_in(text: str, *, source_images: int) -> tuple[str, ...]:

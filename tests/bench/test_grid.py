@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from moase_edge.bench.grid import Cell, cells_of, load_cells, prepare_folder, run_grid
-from moase_edge.bench.workbench import parse_protocol
+from moase_edge.bench.protocol_choice import parse_protocol
 from moase_edge.config.bench import BenchSettings
 from moase_edge.errors import ConfigError
 
@@ -36,8 +36,10 @@ def test_unknown_methods_and_protocols_are_refused_with_the_right_names() -> Non
 
 def test_protocol_options_are_read_and_unknown_ones_refused() -> None:
     choice = parse_protocol("clips:frames=6,order=shuffled")
-    assert (choice.name, choice.options) == ("clips", {"frames": 6, "order": "shuffled"})
-    assert parse_protocol("latency_aware").stream_name == "single_frame"
+    assert (choice.stream, choice.options) == ("clips", {"frames": 6, "order": "shuffled"})
+    assert parse_protocol("latency_aware").stream == "single_frame"
+    over_clips = parse_protocol("latency_aware:over=clips,frames=6")
+    assert (over_clips.stream, over_clips.options, over_clips.latency_aware) == ("clips", {"frames": 6}, True)
     with pytest.raises(ConfigError, match="frames"):
         parse_protocol("clips:lenght=6")
 
