@@ -1,0 +1,83 @@
+"""A protocol as a user writes it: `continual`, `clips:frames=6,order=shuffled`, `latency_aware:over=clips`."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from moase_edge.data.protocols import PROTOCOLS, protocol_options
+from moase_edge.errors import ConfigError
+
+LATENCY_AWARE = "latency_aware"
+_OVER = "over"
+# Set by the benchmark itself, for every protocol alike.
+_NOT_CHOSEN = ("limit", "fit")
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolChoice:
+    """What a text stands for.
+
+    Attributes:
+        text: as written.
+        stream: the protocol that makes the frames.
+        options: of that protocol.
+        latency_aware: whether the clock runs on while a method learns; frames then come one at a time.
+    """
+
+    text: str
+    stream: str
+    options: Mapping[str, int | float | str]
+    latency_aware: bool
+
+
+def parse_protocol(text: str) -> ProtocolChoice:
+    """Read a protocol and its options.
+
+    The latency-aware clock is laid over single frames, or over what `over` names: `latency_aware:over=clips`,
+    with that protocol's own options behind it.
+
+    Raises:
+        ConfigError: an unknown protocol or option, or a part that is no `key=value`.
+    """
+    name, _, rest = text.partition(":")
+    given = dict(_pair(text, part) for part in rest.split(",") if part)
+    latency_aware = name == LATENCY_AWARE
+    stream = str(given.pop(_OVER, "single_frame")) if latency_aware else name
+    if stream not in PROTOCOLS:
+        raise ConfigError(_unknown(stream))
+    known = choosable_options(stream)
+    for key in given:
+        if key not in known:
+            free = [*([_OVER] if latency_aware else []), *known]
+            raise ConfigError(f"protocol {text!r}: {key!r} is no option; expected {', '.join(free) or 'none'}")
+    return ProtocolChoice(text, stream, given, latency_aware)
+
+
+def choosable_options(protocol: str) -> dict[str, object]:
+    """What a user may set of a protocol, with its defaults."""
+    return {name: value for name, value in protocol_options(protocol).items() if name not in _NOT_CHOSEN}
+
+
+def _pair(text: str, part: str) -> tuple[str, int | float | str]:
+    key, equals, value = part.partition("=")
+    if not equals:
+        raise ConfigError(f"protocol {text!r}: {part!r} is no option; expected key=value")
+    return key, _value(value)
+
+
+def _value(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _unknown(name: str) -> str:
+    known = (*PROTOCOLS, LATENCY_AWARE)
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"protocol {name!r} does not exist; {hint}expected one of {', '.join(known)}"
