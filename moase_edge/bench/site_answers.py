@@ -32,6 +32,7 @@ class ShownOrder:
     first: CellRecord
     last: CellRecord
     updates: int
+    rollbacks: int
     answered_frozen: int
     failures: Mapping[str, int]
     ms_by_stage: Mapping[str, float]
@@ -92,6 +93,7 @@ def _show_order(
         first=shown[0][0],
         last=shown[-1][0],
         updates=sum(int(record.updated.sum()) for record, _ in shown),
+        rollbacks=sum(int(record.rolled_back.sum()) for record, _ in shown),
         answered_frozen=sum(int((~record.adapted).sum()) for record, _ in shown),
         failures=dict(method.failures),
         ms_by_stage=shown[0][1].ms_by_stage,

@@ -54,6 +54,7 @@ class OrderFigures:
         first_error, last_error: of the first and the last round.
         verdict: of the last round.
         updates: steps taken, over all rounds.
+        rollbacks: how often all that was learned was set back.
         answered_frozen: answers that did not come from adapted weights, over all rounds.
         failures: how often learning or an adapted answer failed, by reason.
     """
@@ -63,6 +64,7 @@ class OrderFigures:
     last_error: float
     verdict: Verdict
     updates: int
+    rollbacks: int
     answered_frozen: int
     failures: Mapping[str, int]
 
@@ -184,6 +186,7 @@ def _order(order: ShownOrder, frozen: CellRecord, samples: int) -> OrderFigures:
         last_error=_percent(last.wrong),
         verdict=_judged(last.wrong, frozen.wrong[last.picture], last.picture, samples),
         updates=order.updates,
+        rollbacks=order.rollbacks,
         answered_frozen=order.answered_frozen,
         failures=order.failures,
     )

@@ -75,12 +75,14 @@ def order_table(outcome: OnSite) -> Table:
             Percent(order.last_error),
             order.verdict.difference,
             order.updates,
+            order.rollbacks,
             order.answered_frozen,
             sum(order.failures.values()),
         )
         for order in outcome.by_order
     ]
-    columns = ("order", "round 1", f"round {outcome.rounds}", "against frozen", "updates", "frozen", "failures")
+    heads = ("updates", "rollbacks", "frozen", "failures")
+    columns = ("order", "round 1", f"round {outcome.rounds}", "against frozen", *heads)
     return Table("Error by order (%)", columns, rows, "Frozen: answers that are not from adapted weights.")
 
 

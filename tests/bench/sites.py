@@ -32,10 +32,10 @@ class Scripted:
     """
 
     name = "scripted"
-    rollbacks = 0
 
     def __init__(self, rounds: Sequence[Sequence[int]], *, confidence: float = 0.9, fails: bool = False) -> None:
         self.failures: dict[str, int] = {}
+        self.rollbacks = 0
         self.seen: list[int] = []
         self._rounds = rounds
         self._top = float(np.log(confidence / (1 - confidence) * (len(NAMES) - 1)))
@@ -54,6 +54,8 @@ class Scripted:
         if self._fails:
             self.failures["learner: ValueError"] = self.failures.get("learner: ValueError", 0) + 1
             return None
+        # Once, in the last round, as a guard would.
+        self.rollbacks = int(len(self.seen) >= len(self._rounds[0]) * len(self._rounds))
         return {"loss": 0.0}
 
     def close(self) -> None:

@@ -88,7 +88,7 @@ def test_each_order_has_its_row() -> None:
     table = order_table(outcome_of(10, 0))
     assert [row[0] for row in table.rows] == ["camera", "shuffled 0"]
     assert [format_cell(cell) for cell in table.rows[0][1:3]] == ["30.0", "5.0"]
-    assert table.rows[0][4:] == (2 * PICTURES, 0, 0)
+    assert table.rows[0][4:] == (2 * PICTURES, 1, 0, 0)
 
 
 def test_times_stand_beside_each_other() -> None:
