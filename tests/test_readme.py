@@ -44,6 +44,11 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
         writer.write(picture)
         cv2.imwrite(str(folder / "frames" / f"{index}.jpg"), picture)
     writer.release()
+    for name in ("car", "person", "bottle"):
+        (folder / "my_frames" / name).mkdir(parents=True)
+        for index in range(4):
+            picture = rng.integers(0, 255, (48, 64, 3), dtype=np.uint8)
+            cv2.imwrite(str(folder / "my_frames" / name / f"{index}-{name}.jpg"), picture)
     torch.manual_seed(0)
     model = timm.create_model("deit_tiny_patch16_224", num_classes=3)
     save_file(model.state_dict(), folder / "my_deit.safetensors")

@@ -105,7 +105,7 @@ def protocol_table(found: ProtocolResult, *, brief: bool = False) -> Table:
     )
 
 
-def cost_table(methods: Sequence[str]) -> Table:
+def frame_cost_table(methods: Sequence[str]) -> Table:
     """What the latency-aware clock charges."""
     rows = [(name, FRAME_COSTS[name], METHODS[name].reference) for name in methods]
     note = "In frame times: one frozen inference each. The latency-aware protocol takes its clock from here."
@@ -127,7 +127,7 @@ def write_bench_report(out: Path, report: BenchReport) -> Path:
         pictures = [] if missing else _pictures(out, found)
         sections.append(Section(found.protocol, tables=[protocol_table(found)], pictures=pictures))
     sections += [
-        Section("Methods", tables=[cost_table(_methods(report))], details=_hyper_parameters(report)),
+        Section("Methods", tables=[frame_cost_table(_methods(report))], details=_hyper_parameters(report)),
         Section("Settings", details=report.settings.model_dump(mode="json")),
         Section("Machine", details=describe_machine()),
     ]
@@ -240,6 +240,6 @@ def _cost_points(found: ProtocolResult) -> dict[str, tuple[float, float, float, 
         low = high = math.nan
         if result.difference is not None:
             mean = result.difference.mean
-            low, high = found.source.error.mean + mean.low, found.source.error.mean + mean.high
+            low, high = (min(max(found.source.error.mean + end, 0.0), 100.0) for end in (mean.low, mean.high))
         points[name] = (result.ms_per_frame / unit, result.error.mean, low, high)
     return points

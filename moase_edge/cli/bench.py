@@ -11,6 +11,7 @@ from moase_edge.cli.extras import needing
 
 
 def bench(
+    context: typer.Context,
     data: Annotated[
         str,
         typer.Option(
@@ -54,6 +55,14 @@ def bench(
     compare: Annotated[
         tuple[Path, Path] | None, typer.Option(help="Compare the results in two folders, and run nothing.")
     ] = None,
+    labelled: Annotated[
+        Path | None,
+        typer.Option(help="A few dozen labelled pictures of your own camera: does adapting pay there?"),
+    ] = None,
+    artifact: Annotated[
+        Path | None, typer.Option(help="With --labelled: artifact folder. Default: the newest under artifacts/.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="With --labelled: replace a report.")] = False,
     list_names: Annotated[
         bool, typer.Option("--list", help="List methods, protocols and domains, and run nothing.")
     ] = False,
@@ -66,12 +75,23 @@ def bench(
     with needing("bench,cpu"):
         from moase_edge.cli import bench_command as command
 
+        command.refuse_unused(context.params, given_options(context))
         if list_names:
             command.show_names()
         elif compare is not None:
             command.show_comparison(*compare)
+        elif labelled is not None:
+            command.judge(
+                labelled,
+                artifact,
+                out,
+                seeds=command.seeds_in(seeds) if "seeds" in given_options(context) else None,
+                settings=settings,
+                threads=threads if "threads" in given_options(context) else None,
+                force=force,
+            )
         else:
-            given = {
+            values = {
                 "data": data,
                 "backbone": backbone,
                 "checkpoint": checkpoint,
@@ -88,4 +108,10 @@ def bench(
                 "adapt": command.learner_settings(settings),
                 "threads": threads,
             }
-            command.measure(given, out, jobs=jobs)
+            command.measure(values, out, jobs=jobs)
+
+
+def given_options(context: typer.Context) -> set[str]:
+    """Names of the options that stand on the command line."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}

@@ -8,16 +8,22 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from moase_edge.artifact.files import refuse_existing
+from moase_edge.artifact.store import newest_artifact, read_manifest
 from moase_edge.bench.benchmark import run_benchmark
 from moase_edge.bench.compare import compare_benchmarks
 from moase_edge.bench.grid import cells_of
 from moase_edge.bench.methods import METHODS
+from moase_edge.bench.on_site import DEFAULT_SEEDS, measure_on_site
 from moase_edge.bench.protocol_choice import LATENCY_AWARE, choosable_options
-from moase_edge.cli.bench_view import BenchView, show_lines, show_tables
+from moase_edge.bench.site_report import SUMMARY as SITE_SUMMARY
+from moase_edge.bench.site_report import write_on_site
+from moase_edge.cli.bench_view import BenchView, SiteView, show_lines, show_tables
 from moase_edge.cli.run_command import REPORTS, read_settings
 from moase_edge.config.adapt import ADAPT_PRESETS, AdaptSettings
 from moase_edge.config.base import load_settings
@@ -30,6 +36,13 @@ from moase_edge.errors import ConfigError
 from moase_edge.report.plain import plain_json
 from moase_edge.report.tables import Table
 
+# What each mode takes besides itself; a benchmark takes all but what belongs to one of them alone.
+_MODES = {
+    "list_names": set[str](),
+    "compare": set[str](),
+    "labelled": {"artifact", "seeds", "settings", "threads", "out", "force"},
+}
+_OPTION_NAMES = {"list_names": "list"}
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -54,6 +67,52 @@ def show_comparison(a: Path, b: Path) -> None:
     comparison = compare_benchmarks(a, b)
     show_lines(comparison.notes)
     show_tables(comparison.tables)
+
+
+def judge(
+    folder: Path,
+    artifact: Path | None,
+    out: Path | None,
+    *,
+    seeds: tuple[int, ...] | None,
+    settings: Path | None,
+    threads: int | None,
+    force: bool,
+) -> None:
+    """Whether adapting pays on labelled pictures of one's own, and where the report is."""
+    place = artifact or newest_artifact()
+    target = out or REPORTS / f"site-{datetime.now():%Y%m%d-%H%M%S}"
+    refuse_existing(target, force=force, marker=SITE_SUMMARY)
+    learner = None if settings is None else read_settings(settings, read_manifest(place).moase.preset)
+    view = SiteView()
+    outcome = measure_on_site(
+        folder,
+        place,
+        seeds=DEFAULT_SEEDS if seeds is None else seeds,
+        settings=learner,
+        threads=threads,
+        on_stage=view.stage,
+    )
+    view.show(outcome, write_on_site(target, outcome))
+
+
+def refuse_unused(values: Mapping[str, Any], given: set[str]) -> None:
+    """Refuse options that the chosen mode would ignore.
+
+    Args:
+        values: all options by name.
+        given: those that stand on the command line.
+
+    Raises:
+        ConfigError: naming them.
+    """
+    modes = [mode for mode in _MODES if values[mode]]
+    used = _MODES[modes[0]] | {modes[0]} if modes else set(values) - {"artifact", "force"}
+    unused = sorted(given - used)
+    if unused:
+        names = ", ".join(f"--{_OPTION_NAMES.get(name, name).replace('_', '-')}" for name in unused)
+        what = f"--{_OPTION_NAMES.get(modes[0], modes[0])}" if modes else "a benchmark"
+        raise ConfigError(f"{names}: {what} does not use that. Leave it out.")
 
 
 def show_names() -> None:

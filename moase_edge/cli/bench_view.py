@@ -11,9 +11,11 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from moase_edge.bench.bench_report import BenchReport, cost_table, opening_lines, protocol_table
+from moase_edge.bench.bench_report import BenchReport, frame_cost_table, opening_lines, protocol_table
 from moase_edge.bench.grid import Cell
 from moase_edge.bench.latency_aware import FRAME_COSTS
+from moase_edge.bench.site_figures import OnSite
+from moase_edge.bench.site_report import cautions, cost_table, on_site_table, order_table, verdict_sentences
 from moase_edge.report.tables import Table, to_rich
 
 
@@ -89,7 +91,24 @@ class BenchView:
         show_lines(opening_lines(report))
         tables = [protocol_table(found, brief=True) for found in report.protocols]
         methods = list(dict.fromkeys(name for found in report.protocols for name in found.methods))
-        show_tables([*tables, cost_table(methods)])
+        show_tables([*tables, frame_cost_table(methods)])
+        show_lines([f"report: {page}"])
+
+
+class SiteView:
+    """A line a stage on standard error; verdict, cautions and tables on standard output."""
+
+    def __init__(self) -> None:
+        self._began_s = perf_counter()
+
+    def stage(self, name: str) -> None:
+        """A stage begins."""
+        print(f"  {perf_counter() - self._began_s:6.1f} s  {name}", file=sys.stderr, flush=True)
+
+    def show(self, outcome: OnSite, page: Path) -> None:
+        """The verdict first, then what it rests on, and where the report is."""
+        show_lines([*verdict_sentences(outcome), *(f"Beware: {line}" for line in cautions(outcome))])
+        show_tables([on_site_table(outcome), order_table(outcome), cost_table(outcome)])
         show_lines([f"report: {page}"])
 
 
