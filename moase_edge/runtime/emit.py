@@ -88,9 +88,11 @@ def open_emitter(form: str) -> JsonlEmitter:
 
     Raises:
         ConfigError: another form, or the file exists.
-        StorageError: the file cannot be made.
+        StorageError: the file cannot be made, or standard output is closed.
     """
     target = emit_target(form)
+    if target is None and sys.stdout is None:
+        raise StorageError("standard output is closed, so --emit jsonl:- has nowhere to write. Use jsonl:FILE.")
     if target is None:
         return JsonlEmitter(sys.stdout)
     try:
