@@ -120,11 +120,12 @@ def load_sidecar(path: Path, spec: SidecarSpec, moase: MoaseSettings) -> Sidecar
         ArtifactError: the file is damaged or does not fit the spec.
     """
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
     sidecar = Sidecar(spec, moase)
     try:
-        sidecar.load_state_dict(load_file(path))
+        # Not `load_file`, which takes no path that is no UTF-8.
+        sidecar.load_state_dict(load(path.read_bytes()))
     except (SafetensorError, OSError, RuntimeError) as exc:
         raise ArtifactError(f"{path} does not hold this sidecar: {exc}. Export again with --force.") from exc
     return sidecar.eval().requires_grad_(False)

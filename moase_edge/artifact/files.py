@@ -54,6 +54,18 @@ def refuse_existing(out: Path, *, force: bool, marker: str) -> None:
         raise ConfigError(f"{out} exists. Give --force to replace it, or another output folder.")
 
 
+def refuse_unnamed(out: Path) -> None:
+    """Refuse an output folder that cannot take its name by a rename.
+
+    Raises:
+        ConfigError: `out` is the current folder, ends in `..`, or is a mount point.
+    """
+    if out.name in ("", ".."):
+        raise ConfigError(f"{out} is a place, not the name of a new folder. Name a folder below it.")
+    if os.path.ismount(out):
+        raise ConfigError(f"{out} is a mount point, which cannot be replaced. Name a folder below it.")
+
+
 @contextmanager
 def new_folder(out: Path, *, force: bool, marker: str) -> Iterator[Path]:
     """A temporary folder beside `out` that takes its place when the block ends well, else vanishes.
@@ -62,10 +74,12 @@ def new_folder(out: Path, *, force: bool, marker: str) -> Iterator[Path]:
     the block counts as one of writing.
 
     Raises:
-        ConfigError: `out` may not be replaced (see `refuse_existing`), or came to be while the block ran.
+        ConfigError: `out` may not be replaced (see `refuse_existing`, `refuse_unnamed`), or came to be while the
+            block ran.
         StorageError: the place cannot be written, or the disk is full.
     """
     refuse_existing(out, force=force, marker=marker)
+    refuse_unnamed(out)
     with storage_errors(out), _parents_made(out):
         building = Path(tempfile.mkdtemp(prefix=f".{out.name}.building-", dir=out.parent))
         try:

@@ -86,7 +86,13 @@ def read_manifest(folder: Path) -> Manifest:
         ArtifactError: missing, damaged, of a newer schema, or changed by hand.
     """
     path = folder / MANIFEST
-    if not folder.is_dir():
+    try:
+        there = folder.is_dir()
+    except OSError as exc:
+        raise ArtifactError(
+            f"cannot look for an artifact at {folder}: {exc.strerror}. Name another folder."
+        ) from exc
+    if not there:
         raise ArtifactError(f"no artifact at {folder}: no such folder. Make one with `moase-edge export`.")
     plain = _read_json(path)
     version = plain.get("schema_version")

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -54,8 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = [argument for argument in given if argument != "--debug"]
     logging.basicConfig(format="%(levelname)s: %(message)s", handlers=[_CurrentStderr()])
     logging.getLogger("moase_edge").setLevel(logging.DEBUG if debug else logging.WARNING)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A path that is no text is then shown with escapes; it would end the command otherwise.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        app(args=given, prog_name="moase-edge")
+        with _unwound_by_signals():
+            app(args=given, prog_name="moase-edge")
     except Exception as exc:
         if debug:
             raise
@@ -63,10 +72,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(exc.exit_code if isinstance(exc, MoaseEdgeError) else MoaseEdgeError.exit_code)
 
 
+@contextmanager
+def _unwound_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the process as Ctrl-C does, so that half-written folders are removed.
+
+    A command may handle them otherwise in its own block; ignored ones, as under nohup, stay ignored.
+    """
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    wanted = (signal.SIGTERM, signal.SIGHUP) if in_main_thread else ()
+    ours = [number for number in wanted if signal.getsignal(number) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
+
+
 class _CurrentStderr(logging.Handler):
     """Writes to what `sys.stderr` is at the time, so that a message does not tear a line of progress."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        if sys.stderr is None:  # closed before the process began; `print` would take standard output instead
+            return
         try:
             print(self.format(record), file=sys.stderr, flush=True)
         except OSError:
@@ -76,4 +109,6 @@ class _CurrentStderr(logging.Handler):
 def _message(exc: Exception) -> str:
     if isinstance(exc, MoaseEdgeError):
         return str(exc)
+    if isinstance(exc, OSError) and exc.filename is None:
+        return f"{exc}. Check where standard output leads, and that its disk has space; --debug shows more."
     return f"unexpected {type(exc).__name__}: {exc}. This is a fault of moase-edge; --debug shows where."

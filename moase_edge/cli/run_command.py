@@ -113,7 +113,7 @@ def read_settings(path: Path, preset: Preset) -> AdaptSettings:
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as exc:
+    except (OSError, ValueError, RecursionError) as exc:
         raise ConfigError(f"cannot read settings from {path}: {exc}. Expected a JSON object.") from exc
     if not isinstance(values, dict):
         raise ConfigError(f'{path} holds no JSON object. Expected settings such as {{"lr": 0.0001}}.')

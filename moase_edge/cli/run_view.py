@@ -7,6 +7,7 @@ from collections import deque
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
+from typing import TextIO
 
 from rich.console import Console
 from rich.markup import escape
@@ -46,8 +47,8 @@ class RunView:
         self._pipeline, self._source = pipeline, source
         self._stderr = Console(stderr=True)
         self._console = self._stderr if answers_on_stdout else Console()
-        mixed = answers_on_stdout and sys.stdout.isatty()
-        self._shown = sys.stderr.isatty() and not mixed
+        mixed = answers_on_stdout and _is_terminal(sys.stdout)
+        self._shown = _is_terminal(sys.stderr) and not mixed
         self._progress = Progress(
             *_columns(known=frames is not None),
             console=self._stderr,
@@ -109,6 +110,11 @@ class RunView:
         summaries = self._pipeline.record.profile.summaries()
         parts = [f"{summaries[s].p50_ms:.1f} ms {s}" for s in _SPEED_STAGES if s in summaries]
         return [f"Speed (median): {', '.join(parts)} per frame."] if parts else []
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    """None is what a stream is that was closed before the process began."""
+    return stream is not None and stream.isatty()
 
 
 def _columns(*, known: bool) -> list[ProgressColumn]:

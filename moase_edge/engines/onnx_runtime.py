@@ -41,9 +41,8 @@ class OnnxRuntimeEngine:
         if threads is not None:
             options.intra_op_num_threads = threads
             options.inter_op_num_threads = 1
-        source = model if isinstance(model, bytes) else str(model)
         try:
-            session = ort.InferenceSession(source, options, providers=[PROVIDERS[provider]])
+            session = ort.InferenceSession(_source(model), options, providers=[PROVIDERS[provider]])
         except Exception as exc:  # ONNX Runtime raises many unrelated types
             raise EngineError(
                 f"ONNX Runtime {ort.__version__} cannot load {_title(model)}: {_first_line(exc)}. "
@@ -79,6 +78,15 @@ def cuda_available() -> bool:
     return PROVIDERS["cuda"] in _import_onnxruntime().get_available_providers()
 
 
+def require_onnxruntime() -> None:
+    """Say now, rather than after long work, that there is nothing to run an engine with.
+
+    Raises:
+        EngineError: ONNX Runtime is missing.
+    """
+    _import_onnxruntime()
+
+
 def _import_onnxruntime() -> Any:
     try:
         import onnxruntime
@@ -97,6 +105,17 @@ def _refuse_fallback(taken: Sequence[str], provider: Provider) -> None:
             f"ONNX Runtime was asked for {wanted} and has only {', '.join(taken)}: its libraries or a GPU are "
             "missing, or onnxruntime (CPU) is installed over onnxruntime-gpu. Repair that, or use --engine ort."
         )
+
+
+def _source(model: Path | bytes) -> str | bytes:
+    """What ONNX Runtime loads: the path, or the content of a file whose path is no UTF-8, which it cannot name."""
+    if isinstance(model, bytes):
+        return model
+    try:
+        str(model).encode()
+    except UnicodeEncodeError:
+        return model.read_bytes()
+    return str(model)
 
 
 def _title(model: Path | bytes) -> str:

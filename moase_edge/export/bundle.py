@@ -13,11 +13,11 @@ from pathlib import Path
 import torch
 
 from moase_edge.adapt.sidecar import Sidecar, new_sidecar, save_sidecar
-from moase_edge.artifact.files import new_folder, refuse_existing
+from moase_edge.artifact.files import new_folder, refuse_existing, refuse_unnamed
 from moase_edge.artifact.manifest import EngineEntry, Provenance
 from moase_edge.artifact.store import MANIFEST, Artifact, load_artifact, write_manifest
 from moase_edge.config.moase import MoaseSettings
-from moase_edge.engines.onnx_runtime import OnnxRuntimeEngine
+from moase_edge.engines.onnx_runtime import OnnxRuntimeEngine, require_onnxruntime
 from moase_edge.errors import GateError
 from moase_edge.export.onnx import export_onnx
 from moase_edge.export.parity import ParityReport, check_parity
@@ -67,13 +67,16 @@ def export_artifact(
     """Export a backbone to a new artifact folder.
 
     Raises:
-        ConfigError: unknown name, labels that do not fit, or `out` exists.
+        ConfigError: unknown name, labels that do not fit, or `out` exists or is no place for an artifact.
+        EngineError: ONNX Runtime, which the parity check needs, is missing.
         CheckpointError, ExportError: the weights or the graph.
         GateError: parity with in-block MoASE does not hold; nothing is written.
         StorageError: `out` cannot be written.
     """
     announce = on_stage or logger.info
     refuse_existing(out, force=force, marker=MANIFEST)
+    refuse_unnamed(out)
+    require_onnxruntime()
     announce("building the backbone")
     backbone = build_backbone(
         request.backbone,

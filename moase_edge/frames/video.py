@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,14 +21,17 @@ from moase_edge.frames.source import Source, SourceCounts
 logger = logging.getLogger(__name__)
 
 _MOST_FRAMES = 2**31  # containers without a frame count report numbers beyond any video
+# In a row. A read that fails has itself looked through thousands of packets for the next picture.
+_MOST_FAILED_READS = 10_000
 
 
 class VideoSource(Source):
     """Decodes a video with OpenCV. `length` is what the container promises, None where it promises nothing.
 
     In a damaged file, reads that fail are passed over as long as the container promises more frames (the frames up
-    to the next key frame may look smeared); the source ends after the last frame that can be decoded, logs a
-    warning and leaves the difference in `counts.missing`.
+    to the next key frame may look smeared), up to 10,000 in a row: a damaged header may promise billions. The
+    source ends after the last frame that can be decoded, logs a warning and leaves the difference in
+    `counts.missing`.
     """
 
     live = False
@@ -86,7 +90,7 @@ class VideoSource(Source):
         """The next frame that can be decoded, None at the end."""
         failed = 0
         image = self._read()
-        while image is None and self._position < (self.length or 0):
+        while image is None and self._position < (self.length or 0) and failed < _MOST_FAILED_READS:
             failed += 1
             image = self._read()
         if image is not None:
@@ -119,8 +123,22 @@ def _open_capture(path: Path) -> Any:
     import cv2
 
     # Any other backend may take a name for a pattern or a pipeline; it serves only where FFmpeg is not built in.
-    ffmpeg = cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG)
-    return cv2.VideoCapture(str(path), cv2.CAP_FFMPEG if ffmpeg else cv2.CAP_ANY)
+    backend = cv2.CAP_FFMPEG if cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG) else cv2.CAP_ANY
+    try:
+        return cv2.VideoCapture(_name_for_opencv(path), backend)
+    except (cv2.error, TypeError) as exc:
+        raise SourceError(
+            f"OpenCV cannot open the video {printable(str(path))}: {printable(str(exc))}; rename it in ASCII"
+        ) from exc
+
+
+def _name_for_opencv(path: Path) -> Any:
+    """Bytes where a name is no UTF-8: given that as text, OpenCV ends the process with a segmentation fault."""
+    name = os.fsencode(path)
+    try:
+        return name.decode("utf-8")
+    except UnicodeDecodeError:
+        return name
 
 
 def _promised_frames(capture: Any) -> int | None:

@@ -38,11 +38,11 @@ def official_forward(adapter: MoaseAdapter, x: Tensor) -> Tensor:
 
 
 def kept_counts(adapter: MoaseAdapter, x: Tensor) -> list[int]:
-    """k_e of every expert, one for the whole batch."""
+    """k_e of every expert, one for the whole batch; at most R, which only an eta far above the authors' passes."""
     with torch.no_grad():
         mean = F.softmax(adapter.asg(x), dim=-1).mean(dim=(0, 1))
     shares = adapter.quantiles + adapter.eta * mean
-    return [int(adapter.experts.rank * share) for share in shares.tolist()]
+    return [min(int(adapter.experts.rank * share), adapter.experts.rank) for share in shares.tolist()]
 
 
 def keep_topk(x: Tensor, k: int, *, largest: bool) -> Tensor:

@@ -26,7 +26,13 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: no such file, damaged, truncated, or one that would run code when unpickled.
     """
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except OSError as exc:
+        raise CheckpointError(
+            f"cannot look for the checkpoint {path}: {exc.strerror}. Name another file."
+        ) from exc
+    if not there:
         raise CheckpointError(f"no checkpoint at {path}. Name a .safetensors or .pth file with --checkpoint.")
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
@@ -68,7 +74,7 @@ def unnest(content: object, path: Path) -> dict[str, Tensor]:
     for _ in range(3):
         if not isinstance(content, Mapping):
             break
-        if content and all(isinstance(value, Tensor) for value in content.values()):
+        if _is_state_dict(content):
             return without_prefix(content)
         nest = next((key for key in _NESTS if isinstance(content.get(key), Mapping) and content[key]), None)
         if nest is None:
@@ -78,6 +84,11 @@ def unnest(content: object, path: Path) -> dict[str, Tensor]:
         f"{path} holds no state dict: looked for tensors at the top and under {', '.join(_NESTS)}. "
         "Save `model.state_dict()`."
     )
+
+
+def _is_state_dict(content: Mapping[Any, Any]) -> bool:
+    pairs = content.items()
+    return bool(content) and all(isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in pairs)
 
 
 def without_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -121,6 +132,9 @@ def _misfits(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Ite
             f"{name} ({found.dtype}, the model has {wanted.dtype})"
             for name, found, wanted in pairs
             if found.is_floating_point() != wanted.is_floating_point()
+        ],
+        "sparse or without values": [
+            name for name, found, _ in pairs if found.layout != torch.strided or found.device.type == "meta"
         ],
         "not part of the model": [name for name in state if name not in expected],
     }

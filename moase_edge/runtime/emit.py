@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
+from moase_edge.artifact.files import storage_errors
 from moase_edge.errors import ConfigError, StorageError
 from moase_edge.report.plain import plain_json
 from moase_edge.runtime.result import Result
@@ -68,13 +69,16 @@ def emit_target(form: str) -> Path | None:
 
     Raises:
         ConfigError: another form, or the file exists.
+        StorageError: the place cannot be looked at.
     """
     kind, _, target = form.partition(":")
     if kind != "jsonl" or not target:
         raise ConfigError(f"--emit {form!r} is unknown. Expected jsonl:- (standard output) or jsonl:FILE.")
     if target == "-":
         return None
-    if Path(target).exists():
+    with storage_errors(Path(target)):
+        exists = Path(target).exists()
+    if exists:
         raise ConfigError(f"{target} exists; --emit writes a new file. Name another.")
     return Path(target)
 
@@ -84,9 +88,11 @@ def open_emitter(form: str) -> JsonlEmitter:
 
     Raises:
         ConfigError: another form, or the file exists.
-        StorageError: the file cannot be made.
+        StorageError: the file cannot be made, or standard output is closed.
     """
     target = emit_target(form)
+    if target is None and sys.stdout is None:
+        raise StorageError("standard output is closed, so --emit jsonl:- has nowhere to write. Use jsonl:FILE.")
     if target is None:
         return JsonlEmitter(sys.stdout)
     try:

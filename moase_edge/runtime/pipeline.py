@@ -213,7 +213,7 @@ class Pipeline:
         self, batch: list[Frame], number: int, began: int, stages: Stages, journal: RotatingJsonl | None
     ) -> Iterator[Result]:
         with stages.timed("preprocess"):
-            images = self._preprocessor.batch([frame.image for frame in batch])
+            images = self._preprocessed(batch)
         prediction = self.method.predict(images, stages)
         results = self._results(batch, prediction, stages)
         self.record.add_results(results)
@@ -227,6 +227,13 @@ class Pipeline:
         finally:
             stages.add("total", (perf_counter_ns() - began) / 1e6)
             self._remember(results, update, stages, journal)
+
+    def _preprocessed(self, batch: list[Frame]) -> NDArray[np.float32]:
+        try:
+            return self._preprocessor.batch([frame.image for frame in batch])
+        except SourceError as exc:
+            names = (f"{frame.index} ({frame.name})" if frame.name else str(frame.index) for frame in batch)
+            raise SourceError(f"frame {' or '.join(names)}: {exc}") from exc
 
     def _learn(self, prediction: Prediction, stages: Stages) -> Update | None:
         began = perf_counter_ns()

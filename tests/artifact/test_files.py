@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from moase_edge.artifact.files import new_folder, refuse_existing, sha256_of, storage_errors
+from moase_edge.artifact.files import new_folder, refuse_existing, refuse_unnamed, sha256_of, storage_errors
 from moase_edge.errors import ConfigError, StorageError
 
 MARKER = "manifest.json"
@@ -179,6 +179,26 @@ def test_link_in_the_way_is_refused(tmp_path: Path, target: str) -> None:
     (tmp_path / "out").symlink_to(tmp_path / target)
     with unchanged(tmp_path), pytest.raises(ConfigError, match="is a link"):
         build(tmp_path / "out", "new", force=True)
+
+
+@pytest.mark.parametrize("out", [".", ".."])
+def test_the_current_folder_and_those_above_are_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str
+) -> None:
+    build(tmp_path / "old", "old")
+    (tmp_path / "old" / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "old" / "below")
+    with unchanged(tmp_path), pytest.raises(ConfigError, match="Name a folder below it"):
+        with new_folder(Path(out), force=True, marker=MARKER):
+            raise AssertionError("the work began")
+
+
+def test_a_mount_point_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == tmp_path / "volume")
+    (tmp_path / "volume").mkdir()
+    with pytest.raises(ConfigError, match=r"volume is a mount point, .* Name a folder below it"):
+        refuse_unnamed(tmp_path / "volume")
+    refuse_unnamed(tmp_path / "volume" / "artifact")
 
 
 def test_folder_that_came_to_be_meanwhile_is_not_overwritten(tmp_path: Path) -> None:

@@ -214,6 +214,10 @@ def test_a_place_without_an_artifact_is_told_apart(tmp_path: Path) -> None:
     assert "is missing" in refused(tmp_path / "empty")
 
 
+def test_a_place_that_cannot_be_looked_at_is_an_artifact_error(tmp_path: Path) -> None:
+    assert "File name too long" in refused(tmp_path / ("a" * 300))
+
+
 def test_the_newest_artifact_is_the_one_created_last_whatever_its_name(tmp_path: Path) -> None:
     make_artifact(tmp_path / "a", age_days=2)
     make_artifact(tmp_path / "b", age_days=1)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -92,6 +95,27 @@ def test_wrong_usage_ends_with_2(arguments: list[str], capsys: pytest.CaptureFix
         main(arguments)
     assert end.value.code == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_unwind_a_command_so_that_it_can_clean_up(number: signal.Signals) -> None:
+    program = f"""
+import os
+from moase_edge.artifact import store
+from moase_edge.cli import main
+
+def interrupted(*arguments, **options):
+    try:
+        os.kill(os.getpid(), {int(number)})
+    finally:
+        print("cleaned up")
+
+store.load_artifact = interrupted
+main(["inspect", "anything"])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (128 + number, "cleaned up\n"), done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_debug_speaks_of_this_package_alone(monkeypatch: pytest.MonkeyPatch) -> None:

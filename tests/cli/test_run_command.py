@@ -90,6 +90,7 @@ def test_settings_complete_the_artifact_s_own_preset(tmp_path: Path) -> None:
     [
         ("{", "Expected a JSON object"),
         ("[1]", "no JSON object"),
+        ("[" * 100_000, "Expected a JSON object"),
         ("\xff", "no JSON object|Expected a JSON object"),
         ('{"lr": -1, "momentum": 0.9, "view": "none"}', r"3 faults(?s:.*)lr(?s:.*)momentum"),
     ],

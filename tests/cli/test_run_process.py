@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import resource
+import shutil
 import signal
 import subprocess
 import termios
@@ -93,12 +95,10 @@ def test_a_reader_that_wants_one_line_gets_it_and_the_report_is_written(
     assert 1 <= len(journal) == summary["counts"]["frames"] < ENDLESS
 
 
-def test_a_full_disk_behind_standard_output_is_one_error(
-    digits_artifact: Path, pictures: Path, tmp_path: Path
-) -> None:
-    arguments = frozen_run(digits_artifact, pictures, tmp_path / "report", "--emit", "jsonl:-")
+def call_onto_a_full_disk(arguments: list[object]) -> subprocess.CompletedProcess[str]:
+    """Run one command to its end, its standard output on a disk without space."""
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
+        return subprocess.run(
             [*COMMAND, *map(str, arguments)],
             stdout=full,
             stderr=subprocess.PIPE,
@@ -106,6 +106,13 @@ def test_a_full_disk_behind_standard_output_is_one_error(
             check=False,
             timeout=60,
         )
+
+
+def test_a_full_disk_behind_standard_output_is_one_error(
+    digits_artifact: Path, pictures: Path, tmp_path: Path
+) -> None:
+    arguments = frozen_run(digits_artifact, pictures, tmp_path / "report", "--emit", "jsonl:-")
+    done = call_onto_a_full_disk(arguments)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("error: cannot emit to <stdout>: No space left on device")
     assert "Exception ignored" not in done.stderr
@@ -213,6 +220,46 @@ def test_a_disk_that_fills_up_costs_journal_lines_and_no_answers(digits_artifact
     assert (tmp_path / "report" / "frames.jsonl").stat().st_size <= limit_bytes
     assert done.stderr.count("journal: ") == 1
     assert f"journal lines lost: {summary['journal_lines_lost']}" in done.stderr
+
+
+@pytest.mark.parametrize("descriptor", [1, 2])
+def test_a_stream_that_was_closed_beforehand_costs_nothing_but_what_it_would_show(
+    descriptor: int, digits_artifact: Path, pictures: Path, tmp_path: Path
+) -> None:
+    more = ("--emit", "jsonl:-") if descriptor == 2 else ()
+    arguments = frozen_run(digits_artifact, pictures, tmp_path / "report", *more)
+    process = start(arguments, preexec_fn=lambda: os.close(descriptor))
+    out, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    assert len(report_of(tmp_path / "report")[1]) == len(out.splitlines() if more else range(6)) == 6
+
+
+def test_a_full_disk_behind_the_figures_is_one_error(
+    digits_artifact: Path, pictures: Path, tmp_path: Path
+) -> None:
+    arguments = frozen_run(digits_artifact, pictures, tmp_path / "report")
+    done = call_onto_a_full_disk(arguments)
+    assert done.returncode == 1
+    assert "No space left on device. Check where standard output leads" in done.stderr
+    assert "fault of moase-edge" not in done.stderr
+
+
+def test_paths_that_are_no_utf8_work_from_end_to_end(digits_artifact: Path, tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"caf\xe9")
+    shutil.copytree(digits_artifact, odd / "artifact")
+    video = write_video(tmp_path / "video.avi", 3, size=(32, 32)).rename(odd / "video.avi")
+    arguments = ["run", "--artifact", odd / "artifact", "--source", video, "--report", odd / "report"]
+    done = subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        env=environment({"PYTHONIOENCODING": "utf-8:strict"}),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "report/report.html" in done.stdout
+    assert len(report_of(odd / "report")[1]) == 3
 
 
 def test_default_reports_go_to_folders_of_their_own(digits_artifact: Path, pictures: Path, tmp_path: Path) -> None:

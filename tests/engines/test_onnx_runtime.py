@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +55,13 @@ def test_answers_equal_those_of_pytorch(engine: OnnxRuntimeEngine, batch: int) -
 def test_a_model_is_taken_as_bytes_too(engine: OnnxRuntimeEngine, model: Path) -> None:
     found = OnnxRuntimeEngine(model.read_bytes(), threads=1).run(pictures(2))
     np.testing.assert_array_equal(found["logits"], engine.run(pictures(2))["logits"])
+
+
+def test_a_path_that_is_no_utf8_is_loaded_like_any_other(model: Path, tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9")
+    shutil.copyfile(model, path)
+    with closing(OnnxRuntimeEngine(path, threads=1)) as engine:
+        assert engine.run(pictures(1)).keys() == set(OUTPUTS)
 
 
 def test_outputs_belong_to_the_caller(engine: OnnxRuntimeEngine) -> None:

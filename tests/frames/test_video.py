@@ -192,6 +192,29 @@ def test_failed_reads_are_passed_over_while_more_frames_are_promised(
     assert (counts.delivered, counts.decode_errors, counts.missing) == (2, 2, 4)
 
 
+def test_a_container_that_promises_billions_ends_soon_after_its_last_frame(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    reads = iter(range(50_000))
+    monkeypatch.setattr(
+        ScriptedCapture,
+        "read",
+        lambda _self: (next(reads) < 2, image()),  # runs out where reading goes on and on
+    )
+    source = scripted(monkeypatch, tmp_path, [], 2.0**31 - 1)
+    assert [frame.index for frame in source.frames()] == [0, 1]
+    assert source.counts.missing == 2**31 - 3
+
+
+def test_a_name_that_is_no_utf8_is_read_like_any_other(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.avi", frames=5).rename(os.fsdecode(bytes(tmp_path) + b"/caf\xe9 \xff.avi"))
+    program = "import sys\nfrom moase_edge.frames.video import VideoSource\n"
+    program += "print(sum(1 for _ in VideoSource(sys.argv[1]).frames()))"
+    # In a process of its own, because this may end one.
+    done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "5\n"), done.stderr
+
+
 def test_more_frames_than_promised_all_come(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     source = scripted(monkeypatch, tmp_path, [image()] * 5, 3)
     assert len(list(source.frames())) == 5

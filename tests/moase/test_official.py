@@ -58,6 +58,14 @@ def test_answer_depends_on_its_batch_mates() -> None:
     assert float((adapter(pair)[0] - adapter(sample)[0]).detach().abs().max()) > 0.01
 
 
+def test_no_more_units_are_kept_than_there_are() -> None:
+    adapter = MoaseAdapter(8, experts=2, rank=4, eta=1.0, preset="official")
+    with torch.no_grad():
+        adapter.asg.bias[0] = 30
+    assert kept_counts(adapter, draw(1, 2, 8)) == [4, 2]
+    assert adapter(draw(1, 2, 8)).shape == (1, 2, 8)
+
+
 def by_hand(**changes: float) -> MoaseAdapter:
     """E = 2, R = C = 4: both experts have D = U = 1 and even gates; k = int(4 * (1/2 + 0.1 * 1/2)) = 2."""
     adapter = zero_all(adapter_at("official", 4, experts=2, rank=4))

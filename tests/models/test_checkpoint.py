@@ -72,7 +72,12 @@ def test_a_prefix_of_some_names_alone_stays() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [{}, [], 3, "text", {"epoch": 3}, {"model": {"model": {"model": {"model": STATE}}}}, [STATE]]
+    "content",
+    [
+        *({}, [], 3, "text", {"epoch": 3}, {"model": {"model": {"model": {"model": STATE}}}}, [STATE]),
+        {0: torch.zeros(1), 1: torch.ones(1)},
+        {**STATE, 0: torch.zeros(1)},
+    ],
 )
 def test_a_file_without_a_state_dict_says_where_one_was_looked_for(tmp_path: Path, content: Any) -> None:
     torch.save(content, tmp_path / "weights.pth")
@@ -155,6 +160,10 @@ def test_missing_file_and_folder_are_refused(tmp_path: Path) -> None:
         assert "--checkpoint" in refusal_of(path)
 
 
+def test_a_name_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    assert "File name too long" in refusal_of(tmp_path / ("a" * 300 + ".pth"))
+
+
 def network() -> nn.Module:
     return nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
 
@@ -209,6 +218,11 @@ def test_long_lists_are_cut() -> None:
 def test_weights_that_are_not_finite_in_single_precision_are_refused(value: float) -> None:
     message = misfit({"0.bias": torch.tensor([0.0, value], dtype=torch.float64)})
     assert "not finite in: 0.bias" in message
+
+
+@pytest.mark.parametrize("tensor", [torch.ones(2).to_sparse(), torch.ones(2, device="meta")])
+def test_weights_without_plain_values_are_refused(tensor: Tensor) -> None:
+    assert "1 sparse or without values: 0.bias" in misfit({"0.bias": tensor})
 
 
 def test_classes_are_read_from_the_head() -> None:

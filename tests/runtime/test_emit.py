@@ -72,6 +72,17 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         open_emitter(f"jsonl:{path}")
 
 
+def test_a_name_that_is_too_long_is_a_storage_error(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="File name too long"):
+        emit_target(f"jsonl:{tmp_path / ('a' * 300)}")
+
+
+def test_a_closed_standard_output_is_a_storage_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(StorageError, match=r"standard output is closed.*jsonl:FILE"):
+        open_emitter("jsonl:-")
+
+
 def test_a_full_disk_ends_the_emission_with_advice(results: list[Result]) -> None:
     with Path("/dev/full").open("w") as full:
         emitter = JsonlEmitter(full)

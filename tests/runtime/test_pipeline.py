@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Any
@@ -113,6 +114,12 @@ def test_frames_that_came_before_a_source_was_lost_are_answered() -> None:
         next(results)
     assert method.log[-1] == ("learn", [0, 1])
     assert source.closed == 1
+
+
+def test_a_frame_that_cannot_be_prepared_is_named() -> None:
+    needle = replace(frames(3)[2], image=np.zeros((2**23, 1, 3), np.uint8))
+    with pytest.raises(SourceError, match=r"^frame 2 \(2\.png\): .*too elongated"):
+        list(pipeline_of(LevelMethod()).run(ListSource([*frames(2), needle])))
 
 
 def test_the_record_is_fresh_for_each_run_and_the_method_is_not() -> None:
