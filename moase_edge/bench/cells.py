@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import gc
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -128,7 +130,10 @@ def _record(collector: _Collector, frames: Sequence[LabelledImage]) -> CellRecor
 
 
 def forget_peak_memory() -> None:
-    """Let the system count this process's peak memory anew, where it can."""
+    """Give back what the cell before left behind, and let the system count the peak anew, where it can."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # other C libraries have no such call
+        ctypes.CDLL(None).malloc_trim(0)
     with contextlib.suppress(OSError):
         _PEAK.write_text("5", encoding="ascii")
 
