@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
+from moase_edge.cli.interrupt import ended_by_signals
 from moase_edge.config.names import EngineName
+
+INTERRUPTED = "interrupted before the first frame; nothing was written"
 
 
 def run(
@@ -46,9 +49,11 @@ def run(
     """Answer every frame of a camera or file, and learn from it.
 
     Files are answered frame by frame; a camera gives its newest frame, and dropped ones are counted. The report
-    holds a line per frame, latency of every stage, plots and one HTML page; Ctrl-C still writes it.
+    holds a line per frame, latency of every stage, plots and one HTML page; Ctrl-C ends the run and still
+    writes it.
     """
-    from moase_edge.cli.run_command import RunArguments, execute
+    with ended_by_signals(INTERRUPTED):
+        from moase_edge.cli.run_command import RunArguments, execute
 
     execute(
         RunArguments(

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import FrameType
 
 from moase_edge.artifact.store import newest_artifact, read_manifest
+from moase_edge.cli.interrupt import ended_by_signals, handling_signals
+from moase_edge.cli.run import INTERRUPTED
 from moase_edge.cli.run_view import RunView
 from moase_edge.config.adapt import ADAPT_PRESETS, AdaptSettings
 from moase_edge.config.base import load_settings
@@ -56,11 +57,12 @@ def execute(given: RunArguments) -> None:
     uri = source_uri(given)
     refuse_useless_work(given)
     with ExitStack() as stack:
-        pipeline = stack.enter_context(closing(open_pipeline(given)))
-        source = stack.enter_context(open_source(uri))
+        with ended_by_signals(INTERRUPTED):
+            pipeline = stack.enter_context(closing(open_pipeline(given)))
+            source = stack.enter_context(open_source(uri))
+        interrupted = stack.enter_context(stop_on_signals(pipeline))
         folder = report_folder(given)
         emitter = stack.enter_context(closing(open_emitter(given.emit))) if given.emit else None
-        interrupted = stack.enter_context(stop_on_signals(pipeline))
         run_with_view(given, pipeline, source, folder, emitter, interrupted)
     if interrupted:
         sys.exit(128 + interrupted[0])
@@ -169,7 +171,8 @@ def _listener(
 def stop_on_signals(pipeline: Pipeline) -> Iterator[list[int]]:
     """SIGINT, SIGTERM and SIGHUP (the terminal was closed) end the run after the frame at hand.
 
-    A second one ends the process at once. One that is ignored, as under nohup, stays ignored.
+    The first is answered on standard error, because a report takes its time; a second one ends the process at
+    once. One that is ignored, as under nohup, stays ignored.
 
     Yields:
         The signals that came, in order.
@@ -181,14 +184,8 @@ def stop_on_signals(pipeline: Pipeline) -> Iterator[list[int]]:
             sys.exit(128 + number)
         came.append(number)
         pipeline.stop()
+        with suppress(RuntimeError, OSError):  # the signal came in the midst of another line, or nobody reads
+            print("interrupted; writing the report (again to stop without it)", file=sys.stderr, flush=True)
 
-    wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.getsignal(number) for number in wanted}
-    heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
-    for number in heard:
-        signal.signal(number, handle)
-    try:
+    with handling_signals(handle):
         yield came
-    finally:
-        for number in heard:
-            signal.signal(number, before[number])

@@ -173,12 +173,15 @@ def test_a_source_that_is_lost_shows_figures_and_report_before_the_error(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_the_first_signal_stops_and_the_second_ends(number: signal.Signals) -> None:
+def test_the_first_signal_stops_and_the_second_ends(
+    number: signal.Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
     pipeline = pipeline_of(LevelMethod())
     before = signal.getsignal(number)
     with stop_on_signals(pipeline) as came:
         signal.raise_signal(number)
         assert (came, pipeline.stopping) == ([number], True)
+        assert capsys.readouterr().err == "interrupted; writing the report (again to stop without it)\n"
         with pytest.raises(SystemExit) as end:
             signal.raise_signal(number)
         assert end.value.code == 128 + number
