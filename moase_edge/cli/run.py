@@ -36,7 +36,12 @@ def run(
     ] = None,
     max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many frames.")] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of the engine and of PyTorch. Default: their own choice.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Threads of the engine, and of PyTorch where the sidecar sees many tokens (else it takes one). "
+            "Default: their own choice.",
+        ),
     ] = None,
     emit: Annotated[
         str | None, typer.Option(help="Hand each answer to other programs: jsonl:- (stdout) or jsonl:FILE.")
