@@ -33,7 +33,8 @@ def export(
         int | None, typer.Option(min=0, help="Classes of the head; 0 for none. Default: the weights' own.")
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option(help="Class names: a line each, a JSON list, or index to name.")
+        Path | None,
+        typer.Option(help="Class names: a file with a line each, a JSON list or index to name; or `imagenet`."),
     ] = None,
     adapt_blocks: Annotated[int, typer.Option(help="Adapt the last k blocks.")] = 1,
     preset: Annotated[Preset, typer.Option(help="Form of the adapter: edge (ours), paper, or official.")] = "edge",
