@@ -61,6 +61,7 @@ class Artifact:
                 )
 
 
+_NAMES_SHOWN = 3
 _AGAIN = "Copy the artifact again, or make it anew with `moase-edge export --force`."
 
 
@@ -86,6 +87,9 @@ def read_manifest(folder: Path) -> Manifest:
         ArtifactError: missing, damaged, of a newer schema, or changed by hand.
     """
     path = folder / MANIFEST
+    if folder.exists() and not folder.is_dir():
+        meant = f"Did you mean {folder.parent}?" if (folder.parent / MANIFEST).is_file() else _AGAIN
+        raise ArtifactError(f"{folder} is a file; an artifact is a folder. {meant}")
     if not folder.is_dir():
         raise ArtifactError(f"no artifact at {folder}: no such folder. Make one with `moase-edge export`.")
     plain = _read_json(path)
@@ -110,7 +114,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as exc:
-        raise ArtifactError(f"{path} is missing: {path.parent} is no artifact. {_AGAIN}") from exc
+        inside = sorted(str(found.parent) for found in path.parent.glob(f"[!.]*/{MANIFEST}"))
+        meant = f"Did you mean {' or '.join(inside[:_NAMES_SHOWN])}?" if inside else _AGAIN
+        raise ArtifactError(f"{path} is missing: {path.parent} is no artifact. {meant}") from exc
     except (OSError, ValueError, RecursionError) as exc:
         raise ArtifactError(f"{path} cannot be read as JSON: {exc}. {_AGAIN}") from exc
     if not isinstance(plain, dict):
@@ -131,7 +137,16 @@ def load_artifact(folder: Path, *, verify: bool = True) -> Artifact:
 
 
 def newest_artifact(root: Path = DEFAULT_ROOT) -> Path:
-    """The folder below `root` whose valid manifest was created last; invalid ones are logged and passed over.
+    """The folder below `root` whose valid manifest was created last.
+
+    Raises:
+        ConfigError: there is none; names what was found invalid.
+    """
+    return usable_artifacts(root)[0]
+
+
+def usable_artifacts(root: Path = DEFAULT_ROOT) -> list[Path]:
+    """The folders below `root` with a valid manifest, the newest first; invalid ones are logged and passed over.
 
     Raises:
         ConfigError: there is none; names what was found invalid.
@@ -152,4 +167,4 @@ def newest_artifact(root: Path = DEFAULT_ROOT) -> Path:
         )
     for fault in refused:
         logger.warning("passed over an artifact that is not usable: %s", fault.strip())
-    return max(created, key=lambda folder: created[folder])
+    return sorted(created, key=lambda folder: created[folder], reverse=True)

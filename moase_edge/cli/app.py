@@ -26,7 +26,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (export, run, inspect, bench, demo):
-    app.command()(command)
+    # `run` answers words that belong to no option itself: they mostly come from a pattern that was not quoted.
+    app.command(context_settings={"allow_extra_args": command is run})(command)
 
 
 def _show_version(wanted: bool) -> None:

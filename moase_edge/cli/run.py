@@ -14,6 +14,7 @@ INTERRUPTED = "interrupted before the first frame; nothing was written"
 
 
 def run(
+    context: typer.Context,
     camera: Annotated[int | None, typer.Option(min=0, help="Number of a camera: N is /dev/videoN.")] = None,
     source: Annotated[
         str | None, typer.Option(help="A video file, a picture, a folder or a glob of pictures, camera:N.")
@@ -58,8 +59,9 @@ def run(
     writes it.
     """
     with ended_by_signals(INTERRUPTED):
-        from moase_edge.cli.run_command import RunArguments, execute
+        from moase_edge.cli.run_command import RunArguments, execute, refuse_further_words
 
+    refuse_further_words(context.args, source)
     execute(
         RunArguments(
             camera=camera,

@@ -26,6 +26,8 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: no such file, damaged, truncated, or one that would run code when unpickled.
     """
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a folder. Name the .safetensors or .pth file in it with --checkpoint.")
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}. Name a .safetensors or .pth file with --checkpoint.")
     if path.suffix == ".safetensors":

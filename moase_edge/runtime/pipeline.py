@@ -127,7 +127,7 @@ class Pipeline:
 
     def run(
         self,
-        source: str | Source,
+        source: str | Path | Source,
         *,
         max_frames: int | None = None,
         batch_size: int = 1,
@@ -140,17 +140,22 @@ class Pipeline:
         A second run goes on with what the first one learned.
 
         Args:
-            source: a URI (see `open_source`) or a source.
+            source: a path or URI (see `open_source`), or a source.
             max_frames: stop after so many.
             batch_size: frames that are answered and learned from together.
             journal: gets a line per frame, after it was learned from.
 
         Raises:
-            ConfigError, SourceError: the source cannot be opened, holds nothing, or was lost.
+            ConfigError, SourceError: `source` is neither; the source cannot be opened, holds nothing, or was lost.
             EngineError: the engine failed.
         """
         if batch_size < 1 or (max_frames is not None and max_frames < 1):
             raise ConfigError(f"batch size and number of frames must be positive; got {batch_size}, {max_frames}.")
+        if not isinstance(source, (str, Path)) and not callable(getattr(source, "frames", None)):
+            raise ConfigError(
+                f"a run takes a file, folder, pattern or camera as text (such as 'video.mp4' or 'camera:0'), or a "
+                f"Source; got {type(source).__name__}. For pictures in memory write a Source: see docs/run.md."
+            )
         self.stopping = False
         self.record = RunRecord()
         return self._run(source, max_frames, batch_size, journal)
@@ -164,9 +169,9 @@ class Pipeline:
         self.method.close()
 
     def _run(
-        self, source: str | Source, max_frames: int | None, batch_size: int, journal: RotatingJsonl | None
+        self, source: str | Path | Source, max_frames: int | None, batch_size: int, journal: RotatingJsonl | None
     ) -> Generator[Result, None, None]:
-        opened = open_source(source) if isinstance(source, str) else source
+        opened = open_source(str(source)) if isinstance(source, (str, Path)) else source
         with closing(opened):
             frames = islice(opened.frames(), max_frames)
             for number in count():
