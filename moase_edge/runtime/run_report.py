@@ -167,8 +167,11 @@ def _draw(folder: Path, report: RunReport, record: RunRecord) -> list[Picture]:
         pictures.append(Picture(latency_png, "Latency of each stage over the frames, and its percentiles"))
     series = {_TITLES.get(name, name): points for name, points in _points(record.adaptation_traces).items()}
     if series:
-        plot_adaptation(adaptation_png, series, marks=record.domain_marks, title=f"Adaptation: {report.title}")
-        pictures.append(Picture(adaptation_png, "Entropy and the figures of each update over the frames"))
+        learned = record.counts["updates"] > 0
+        title = f"{'Adaptation' if learned else 'Certainty'}: {report.title}"
+        plot_adaptation(adaptation_png, series, marks=record.domain_marks, title=title)
+        shown = "Entropy and the figures of each update" if learned else "Entropy of the answers"
+        pictures.append(Picture(adaptation_png, f"{shown} over the frames"))
     if record.errors.frames and len(record.errors.by_domain()) > 1:
         errors = {"frozen": record.frozen_errors.by_domain(), "answered": record.errors.by_domain()}
         plot_errors_by_domain(errors_png, {name: e for name, e in errors.items() if e}, title="Error by domain")

@@ -196,3 +196,28 @@ def test_the_table_says_how_many_classes_it_leaves_out() -> None:
     assert table is not None
     assert (len(table.rows), table.note) == (10, "2 further classes were answered less often.")
     assert str(answers_line(record)).endswith("; 12 classes in all.")
+
+
+@pytest.mark.parametrize(
+    ("adapt", "title", "caption"),
+    [
+        ("every", "Adaptation: ", "Entropy and the figures of each update over the frames"),
+        ("hold", "Certainty: ", "Entropy of the answers over the frames"),
+    ],
+)
+def test_without_updates_no_picture_speaks_of_adaptation(
+    adapt: str, title: str, caption: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    titles: list[str] = []
+
+    def plot(path: Path, *_: object, title: str, **__: object) -> None:
+        titles.append(title)
+        path.write_bytes(PNG)
+
+    monkeypatch.setattr(run_report, "plot_latency", plot)
+    monkeypatch.setattr(run_report, "plot_adaptation", plot)
+    pipeline = pipeline_of(LevelMethod(), adapt=adapt)
+    list(pipeline.run(ListSource(frames(3))))
+    write_report(tmp_path, report_of(), pipeline.record)
+    assert titles[-1] == f"{title}fake on <list>"
+    assert caption in (tmp_path / "report.html").read_text()
