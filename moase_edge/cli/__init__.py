@@ -10,8 +10,8 @@ from moase_edge.cli.interrupt import ended_by_signals
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and end the process with the error's exit code."""
     with ended_by_signals("interrupted"):
-        from moase_edge.cli import app  # after the handler: an interrupted import would show a traceback
-
+        with ended_by_signals("interrupted; nothing was written"):
+            from moase_edge.cli import app  # not above: an interrupted import would show a traceback
         app.main(arguments)
 
 

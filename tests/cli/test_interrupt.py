@@ -46,7 +46,7 @@ def interrupted_at(
 @pytest.mark.parametrize(
     ("package", "arguments", "line"),
     [
-        ("typer", ["inspect"], "interrupted\n"),
+        ("typer", ["inspect"], NOTHING),
         ("torch", EXPORT, NOTHING),
         ("torch", ["demo"], NOTHING),
         ("torch", ["bench"], "interrupted\n"),
