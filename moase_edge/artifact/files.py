@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -13,6 +14,13 @@ from pathlib import Path
 from moase_edge.errors import ConfigError, StorageError
 
 _CHUNK_BYTES = 1 << 20
+
+_ADVICE = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "Free some space, or name another place."),
+    errno.ENOTDIR: "A part of that path is a file, not a folder: name another place.",
+    errno.ENAMETOOLONG: "Give it a shorter name.",
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "Name a place that you may write to."),
+}
 
 
 def sha256_of(path: Path) -> str:
@@ -113,9 +121,8 @@ def storage_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as exc:
         reason = exc.strerror or str(exc)
-        raise StorageError(
-            f"cannot write {path}: {reason}. Free some space, or name a place that can be written."
-        ) from exc
+        advice = _ADVICE.get(exc.errno or 0, "Name a place that can be written.")
+        raise StorageError(f"cannot write {path}: {reason}. {advice}") from exc
 
 
 def _swap(building: Path, out: Path) -> None:

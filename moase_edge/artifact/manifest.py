@@ -82,7 +82,7 @@ class Manifest(Settings):
     """The content of manifest.json.
 
     Attributes:
-        identity: sha256 over weights, split and MoASE settings; adapted state is bound to it.
+        identity: sha256 over weights, split, MoASE settings and preprocessing; adapted state is bound to it.
         files: sha256 of every other file in the folder.
         manifest_sha256: of this manifest without this field, as canonical JSON.
     """

@@ -61,6 +61,7 @@ class Artifact:
                 )
 
 
+_NAMES_SHOWN = 3
 _AGAIN = "Copy the artifact again, or make it anew with `moase-edge export --force`."
 
 
@@ -87,11 +88,14 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     try:
-        there = folder.is_dir()
+        there, is_folder = folder.exists(), folder.is_dir()
     except OSError as exc:
         raise ArtifactError(
             f"cannot look for an artifact at {folder}: {exc.strerror}. Name another folder."
         ) from exc
+    if there and not is_folder:
+        meant = f"Did you mean {folder.parent}?" if (folder.parent / MANIFEST).is_file() else _AGAIN
+        raise ArtifactError(f"{folder} is a file; an artifact is a folder. {meant}")
     if not there:
         raise ArtifactError(f"no artifact at {folder}: no such folder. Make one with `moase-edge export`.")
     plain = _read_json(path)
@@ -116,7 +120,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as exc:
-        raise ArtifactError(f"{path} is missing: {path.parent} is no artifact. {_AGAIN}") from exc
+        inside = sorted(str(found.parent) for found in path.parent.glob(f"[!.]*/{MANIFEST}"))
+        meant = f"Did you mean {' or '.join(inside[:_NAMES_SHOWN])}?" if inside else _AGAIN
+        raise ArtifactError(f"{path} is missing: {path.parent} is no artifact. {meant}") from exc
     except (OSError, ValueError, RecursionError) as exc:
         raise ArtifactError(f"{path} cannot be read as JSON: {exc}. {_AGAIN}") from exc
     if not isinstance(plain, dict):
@@ -137,7 +143,16 @@ def load_artifact(folder: Path, *, verify: bool = True) -> Artifact:
 
 
 def newest_artifact(root: Path = DEFAULT_ROOT) -> Path:
-    """The folder below `root` whose valid manifest was created last; invalid ones are logged and passed over.
+    """The folder below `root` whose valid manifest was created last.
+
+    Raises:
+        ConfigError: there is none; names what was found invalid.
+    """
+    return usable_artifacts(root)[0]
+
+
+def usable_artifacts(root: Path = DEFAULT_ROOT) -> list[Path]:
+    """The folders below `root` with a valid manifest, the newest first; invalid ones are logged and passed over.
 
     Raises:
         ConfigError: there is none; names what was found invalid.
@@ -158,4 +173,4 @@ def newest_artifact(root: Path = DEFAULT_ROOT) -> Path:
         )
     for fault in refused:
         logger.warning("passed over an artifact that is not usable: %s", fault.strip())
-    return max(created, key=lambda folder: created[folder])
+    return sorted(created, key=lambda folder: created[folder], reverse=True)

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import io
 import logging
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -31,7 +27,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (export, run, inspect, bench, demo):
-    app.command()(command)
+    # `run` answers words that belong to no option itself: they mostly come from a pattern that was not quoted.
+    app.command(context_settings={"allow_extra_args": command is run})(command)
 
 
 def _show_version(wanted: bool) -> None:
@@ -63,35 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # A path that is no text is then shown with escapes; it would end the command otherwise.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        with _unwound_by_signals():
-            app(args=given, prog_name="moase-edge")
+        app(args=given, prog_name="moase-edge")
     except Exception as exc:
         if debug:
             raise
         typer.echo(f"error: {_message(exc)}", err=True)
         sys.exit(exc.exit_code if isinstance(exc, MoaseEdgeError) else MoaseEdgeError.exit_code)
-
-
-@contextmanager
-def _unwound_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the process as Ctrl-C does, so that half-written folders are removed.
-
-    A command may handle them otherwise in its own block; ignored ones, as under nohup, stay ignored.
-    """
-
-    def leave(number: int, _frame: FrameType | None) -> None:
-        sys.exit(128 + number)
-
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    wanted = (signal.SIGTERM, signal.SIGHUP) if in_main_thread else ()
-    ours = [number for number in wanted if signal.getsignal(number) is signal.SIG_DFL]
-    for number in ours:
-        signal.signal(number, leave)
-    try:
-        yield
-    finally:
-        for number in ours:
-            signal.signal(number, signal.SIG_DFL)
 
 
 class _CurrentStderr(logging.Handler):

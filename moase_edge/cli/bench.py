@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from moase_edge.cli.extras import needing
+from moase_edge.cli.interrupt import ended_by_signals
 
 
 def bench(
@@ -73,7 +74,8 @@ def bench(
     stopped. The folder then holds bench.json, results.md, plots and report.html.
     """
     with needing("bench,cpu"):
-        from moase_edge.cli import bench_command as command
+        with ended_by_signals("interrupted; nothing was written"):
+            from moase_edge.cli import bench_command as command
 
         command.refuse_unused(context.params, given_options(context))
         if list_names:

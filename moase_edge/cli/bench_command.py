@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import signal
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from moase_edge.artifact.files import refuse_existing
@@ -24,6 +20,7 @@ from moase_edge.bench.protocol_choice import LATENCY_AWARE, choosable_options
 from moase_edge.bench.site_report import SUMMARY as SITE_SUMMARY
 from moase_edge.bench.site_report import write_on_site
 from moase_edge.cli.bench_view import BenchView, SiteView, show_lines, show_tables
+from moase_edge.cli.interrupt import ended_by_signals
 from moase_edge.cli.run_command import REPORTS, read_settings
 from moase_edge.config.adapt import ADAPT_PRESETS, AdaptSettings
 from moase_edge.config.base import load_settings
@@ -43,7 +40,6 @@ _MODES = {
     "labelled": {"artifact", "seeds", "settings", "threads", "out", "force"},
 }
 _OPTION_NAMES = {"list_names": "list"}
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def measure(given: Mapping[str, Any], out: Path | None, *, jobs: int) -> None:
@@ -51,7 +47,8 @@ def measure(given: Mapping[str, Any], out: Path | None, *, jobs: int) -> None:
     settings = load_settings(BenchSettings, given)
     folder = out or default_folder(settings)
     cells = cells_of(settings)
-    with _ended_by_signals(folder), BenchView(cells) as view:
+    kept = f"interrupted; finished cells are kept in {folder}: the same command continues there"
+    with ended_by_signals(kept, unwinding=True), BenchView(cells) as view:
         report, page = run_benchmark(settings, folder, jobs=jobs, on_progress=view.progress)
     view.show(report, page)
 
@@ -191,22 +188,3 @@ def _names(text: str, groups: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _parts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
-
-
-@contextmanager
-def _ended_by_signals(folder: Path) -> Iterator[None]:
-    """A signal ends the benchmark with 128 + its number; what is finished stays."""
-
-    def handle(number: int, _frame: FrameType | None) -> None:
-        show_lines([f"interrupted; finished cells are kept in {folder}: the same command continues there"])
-        sys.exit(128 + number)
-
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
-    heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
-    for number in heard:
-        signal.signal(number, handle)
-    try:
-        yield
-    finally:
-        for number in heard:
-            signal.signal(number, before[number])

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from moase_edge.cli.extras import needing
+from moase_edge.cli.interrupt import ended_by_signals
 
 
 def demo(
@@ -22,10 +23,13 @@ def demo(
 
     Handwritten digits drift through corruptions that the small model never saw. Needs no network, camera or GPU.
     """
-    with needing("bench,cpu"):
+    with needing("bench,cpu"), ended_by_signals("interrupted; nothing was written"):
         from moase_edge.bench.demo import run_demo
         from moase_edge.cli.demo_view import DemoView
-
-        with DemoView() as view:
-            outcome = run_demo(out, frames_per_domain=frames, seed=seed, force=force, on_stage=view.stage)
+    with (
+        needing("bench,cpu"),
+        ended_by_signals("interrupted; the demo is not complete, and --force starts it anew"),
+        DemoView() as view,
+    ):
+        outcome = run_demo(out, frames_per_domain=frames, seed=seed, force=force, on_stage=view.stage)
     view.show(outcome)

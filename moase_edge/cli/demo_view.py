@@ -7,7 +7,8 @@ from types import TracebackType
 
 from rich.console import Console
 
-from moase_edge.bench.demo import DemoOutcome
+from moase_edge.bench.demo import SUMMARY, DemoOutcome
+from moase_edge.report.files import read_json
 from moase_edge.report.tables import to_rich
 
 
@@ -36,5 +37,11 @@ class DemoView:
         console = Console()
         console.print(to_rich(outcome.errors))
         console.print(to_rich(outcome.latency))
-        console.print(f"{outcome.updates} updates without a label", highlight=False)
+        counts = read_json(outcome.page.with_name(SUMMARY))["adapting"]["counts"]
+        console.print(
+            f"{outcome.updates} updates without a label; {counts['differs_from_frozen'] or 'none'} of "
+            f"{counts['frames']} adapting answers differ from the frozen ones",
+            highlight=False,
+            soft_wrap=True,
+        )
         console.print(f"report: {outcome.page}", markup=False, highlight=False, soft_wrap=True)

@@ -8,7 +8,10 @@ from typing import Annotated
 import typer
 
 from moase_edge.cli.extras import needing
+from moase_edge.cli.interrupt import ended_by_signals
 from moase_edge.config.names import Preset
+
+_INTERRUPTED = "interrupted; nothing was written"
 
 
 def export(
@@ -30,7 +33,8 @@ def export(
         int | None, typer.Option(min=0, help="Classes of the head; 0 for none. Default: the weights' own.")
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option(help="Class names: a line each, a JSON list, or index to name.")
+        Path | None,
+        typer.Option(help="Class names: a file with a line each, a JSON list or index to name; or `imagenet`."),
     ] = None,
     adapt_blocks: Annotated[int, typer.Option(help="Adapt the last k blocks.")] = 1,
     preset: Annotated[Preset, typer.Option(help="Form of the adapter: edge (ours), paper, or official.")] = "edge",
@@ -45,12 +49,12 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace an artifact that is there.")] = False,
 ) -> None:
     """Build an artifact: the frozen backbone as an ONNX engine, the trainable sidecar, proof that they agree."""
-    with needing("export"):
+    with needing("export"), ended_by_signals(_INTERRUPTED):
         from moase_edge.cli.export_view import ExportView
         from moase_edge.config.base import load_settings
         from moase_edge.config.moase import MoaseSettings
         from moase_edge.export.bundle import ExportRequest, export_artifact
-
+    with needing("export"), ended_by_signals(_INTERRUPTED, unwinding=True):
         moase = load_settings(MoaseSettings, {"preset": preset, "experts": experts, "rank": rank})
         request = ExportRequest(
             backbone=backbone,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from time import perf_counter
 from types import TracebackType
 
 from rich.console import Console
 
+from moase_edge.artifact.manifest import Manifest
 from moase_edge.artifact.store import Artifact
+from moase_edge.cli.inspect_view import preprocess_line
+from moase_edge.models.labels import IMAGENET_CLASSES
 
 
 class ExportView:
@@ -43,14 +47,27 @@ class ExportView:
         manifest, console = artifact.manifest, Console()
         sizes = sum(artifact.path(name).stat().st_size for name in manifest.files)
         parity = manifest.parity
-        console.print(
-            f"{artifact.folder}  {sizes / 2**20:.1f} MiB in {perf_counter() - self._began_s:.1f} s\n"
+        lines = [
+            f"{artifact.folder}  {sizes / 2**20:.1f} MiB in {perf_counter() - self._began_s:.1f} s",
             f"  adapts the last {manifest.sidecar.adapt_blocks} of {manifest.sidecar.depth} blocks "
-            f"({manifest.moase.preset}, {manifest.moase.experts} experts of rank {manifest.moase.rank})\n"
+            f"({manifest.moase.preset}, {manifest.moase.experts} experts of rank {manifest.moase.rank})",
             f"  parity with PyTorch, relative: taps {parity.taps:.1e}, logits {parity.logits:.1e}, gradients "
-            f"{parity.gradients:.1e}; tolerance {parity.tolerance:.0e}\n"
+            f"{parity.gradients:.1e}; tolerance {parity.tolerance:.0e}",
+            f"  preprocess: {preprocess_line(manifest.preprocess)}",
+            *_notes(manifest),
             f"  next: moase-edge run --artifact {artifact.folder} --camera 0",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
+        ]
+        console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+
+
+def _notes(manifest: Manifest) -> Iterator[str]:
+    """What no check can find, and what costs accuracy or understanding without a word."""
+    source, classes = manifest.provenance, manifest.sidecar.classes
+    if source.weights == "checkpoint":
+        yield (
+            f"    that of the name {source.backbone}: the checkpoint does not say with which it was trained, and "
+            "another one costs accuracy"
         )
+    if manifest.labels is None and classes:
+        imagenet = "--labels imagenet, or --labels FILE," if classes == IMAGENET_CLASSES else "--labels FILE"
+        yield f"  {classes} classes without names: {imagenet} gives them"

@@ -20,5 +20,5 @@ def needing(extra: str) -> Iterator[None]:
     except ModuleNotFoundError as exc:
         raise ConfigError(
             f"the package {exc.name} is not installed, and this command needs it: "
-            f"`pip install 'moase-edge[{extra}]'`."
+            f"`pip install 'moase-edge[{extra}]'`, or `pip install -e '.[{extra}]'` in a checkout."
         ) from exc

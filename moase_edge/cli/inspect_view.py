@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from moase_edge.artifact.manifest import Manifest
+from moase_edge.artifact.preprocess_spec import PreprocessSpec
 from moase_edge.artifact.specs import TensorSpec
 from moase_edge.artifact.store import Artifact
 
@@ -32,8 +33,7 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
         "task",
         f"{manifest.task}, {sidecar.classes or 'no'} classes, {'named' if manifest.labels else 'unnamed'}",
     )
-    pre = manifest.preprocess
-    yield "preprocess", f"{pre.height}x{pre.width}, {pre.crop_mode} crop {pre.crop_pct:g}, {pre.interpolation}"
+    yield "preprocess", preprocess_line(manifest.preprocess)
     form = f"{moase.preset}, {moase.experts} experts of rank {moase.rank}"
     yield "adapters", f"in the last {sidecar.adapt_blocks} blocks, {form}"
     for tensor in (*manifest.inputs, *manifest.outputs):
@@ -42,6 +42,13 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
         yield "engine", f"{engine.file}: {engine.runtime}, {engine.precision}, opset {engine.opset}"
     yield "parity", f"taps {parity.taps:.1e}, logits {parity.logits:.1e}, gradients {parity.gradients:.1e}"
     yield "identity", manifest.identity
+
+
+def preprocess_line(spec: PreprocessSpec) -> str:
+    """Size, crop, interpolation and normalisation: what a model must be given the way it was trained."""
+    mean, std = (" ".join(f"{value:.4g}" for value in values) for values in (spec.mean, spec.std))
+    size = f"{spec.height}x{spec.width}, {spec.crop_mode} crop {spec.crop_pct:g}, {spec.interpolation}"
+    return f"{size}, mean {mean}, std {std}"
 
 
 def _shape(tensor: TensorSpec) -> str:

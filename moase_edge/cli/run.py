@@ -7,10 +7,14 @@ from typing import Annotated
 
 import typer
 
+from moase_edge.cli.interrupt import ended_by_signals
 from moase_edge.config.names import EngineName
+
+INTERRUPTED = "interrupted before the first frame; nothing was written"
 
 
 def run(
+    context: typer.Context,
     camera: Annotated[int | None, typer.Option(min=0, help="Number of a camera: N is /dev/videoN.")] = None,
     source: Annotated[
         str | None, typer.Option(help="A video file, a picture, a folder or a glob of pictures, camera:N.")
@@ -33,7 +37,12 @@ def run(
     ] = None,
     max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many frames.")] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of the engine and of PyTorch. Default: their own choice.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Threads of the engine, and of PyTorch where the sidecar sees many tokens (else it takes one). "
+            "Default: their own choice.",
+        ),
     ] = None,
     emit: Annotated[
         str | None, typer.Option(help="Hand each answer to other programs: jsonl:- (stdout) or jsonl:FILE.")
@@ -46,10 +55,13 @@ def run(
     """Answer every frame of a camera or file, and learn from it.
 
     Files are answered frame by frame; a camera gives its newest frame, and dropped ones are counted. The report
-    holds a line per frame, latency of every stage, plots and one HTML page; Ctrl-C still writes it.
+    holds a line per frame, latency of every stage, plots and one HTML page; Ctrl-C ends the run and still
+    writes it.
     """
-    from moase_edge.cli.run_command import RunArguments, execute
+    with ended_by_signals(INTERRUPTED):
+        from moase_edge.cli.run_command import RunArguments, execute, refuse_further_words
 
+    refuse_further_words(context.args, source)
     execute(
         RunArguments(
             camera=camera,

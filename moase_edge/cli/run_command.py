@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
-import signal
+import shlex
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import FrameType
 
-from moase_edge.artifact.store import newest_artifact, read_manifest
+from moase_edge.artifact.store import DEFAULT_ROOT, read_manifest, usable_artifacts
+from moase_edge.cli.interrupt import ended_by_signals, handling_signals
+from moase_edge.cli.run import INTERRUPTED
 from moase_edge.cli.run_view import RunView
 from moase_edge.config.adapt import ADAPT_PRESETS, AdaptSettings
 from moase_edge.config.base import load_settings
 from moase_edge.config.names import EngineName, Preset
 from moase_edge.errors import ConfigError
 from moase_edge.frames.open import open_source
+from moase_edge.frames.redact import redact
 from moase_edge.frames.source import Source
 from moase_edge.runtime.emit import JsonlEmitter, emit_target, open_emitter
 from moase_edge.runtime.pipeline import Pipeline
@@ -56,14 +59,37 @@ def execute(given: RunArguments) -> None:
     uri = source_uri(given)
     refuse_useless_work(given)
     with ExitStack() as stack:
-        pipeline = stack.enter_context(closing(open_pipeline(given)))
-        source = stack.enter_context(open_source(uri))
+        with ended_by_signals(INTERRUPTED):
+            pipeline = stack.enter_context(closing(open_pipeline(given)))
+            source = stack.enter_context(open_source(uri))
+        interrupted = stack.enter_context(stop_on_signals(pipeline))
         folder = report_folder(given)
         emitter = stack.enter_context(closing(open_emitter(given.emit))) if given.emit else None
-        interrupted = stack.enter_context(stop_on_signals(pipeline))
         run_with_view(given, pipeline, source, folder, emitter, interrupted)
     if interrupted:
         sys.exit(128 + interrupted[0])
+
+
+def refuse_further_words(words: Sequence[str], source: str | None) -> None:
+    """Raise for words that belong to no option: mostly, the shell has expanded a pattern that was not quoted.
+
+    Raises:
+        ConfigError: there are such words.
+    """
+    if not words:
+        return
+    paths = [Path(word) for word in (source or "", *words)]
+    if source and len({path.parent for path in paths}) == 1:
+        suffixes = {path.suffix for path in paths}
+        pattern = paths[0].parent / (f"*{paths[0].suffix}" if len(suffixes) == 1 else "*")
+        raise ConfigError(
+            f"--source takes one name, and {len(words)} more came after it: the shell expands a pattern without "
+            f"quotes. Quote it: --source {shlex.quote(str(pattern))}."
+        )
+    raise ConfigError(
+        f"{redact(words[0])!r} belongs to no option. Name the input with --source; `moase-edge run --help` lists "
+        "the options."
+    )
 
 
 def source_uri(given: RunArguments) -> str:
@@ -96,13 +122,22 @@ def refuse_useless_work(given: RunArguments) -> None:
 
 def open_pipeline(given: RunArguments) -> Pipeline:
     """The pipeline over the artifact that was named, or the newest."""
-    artifact = given.artifact or newest_artifact()
+    artifact, choice = (given.artifact, None) if given.artifact else _newest()
     settings = None
     if given.settings is not None:
         settings = read_settings(given.settings, read_manifest(artifact).moase.preset)
-    return Pipeline.open(
+    pipeline = Pipeline.open(
         artifact, adapt=given.adapt, engine=given.engine, settings=settings, threads=given.threads
     )
+    if choice:
+        pipeline.facts["artifact_choice"] = choice
+    return pipeline
+
+
+def _newest() -> tuple[Path, str | None]:
+    """The newest artifact, and in words among how many, where there are several."""
+    found = usable_artifacts()
+    return found[0], f"the newest of {len(found)} under {DEFAULT_ROOT}/" if len(found) > 1 else None
 
 
 def read_settings(path: Path, preset: Preset) -> AdaptSettings:
@@ -169,7 +204,8 @@ def _listener(
 def stop_on_signals(pipeline: Pipeline) -> Iterator[list[int]]:
     """SIGINT, SIGTERM and SIGHUP (the terminal was closed) end the run after the frame at hand.
 
-    A second one ends the process at once. One that is ignored, as under nohup, stays ignored.
+    The first is answered on standard error, because a report takes its time; a second one ends the process at
+    once. One that is ignored, as under nohup, stays ignored.
 
     Yields:
         The signals that came, in order.
@@ -181,14 +217,8 @@ def stop_on_signals(pipeline: Pipeline) -> Iterator[list[int]]:
             sys.exit(128 + number)
         came.append(number)
         pipeline.stop()
+        with suppress(RuntimeError, OSError):  # the signal came in the midst of another line, or nobody reads
+            print("interrupted; writing the report (again to stop without it)", file=sys.stderr, flush=True)
 
-    wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.getsignal(number) for number in wanted}
-    heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
-    for number in heard:
-        signal.signal(number, handle)
-    try:
+    with handling_signals(handle):
         yield came
-    finally:
-        for number in heard:
-            signal.signal(number, before[number])

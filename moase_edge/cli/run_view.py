@@ -25,7 +25,7 @@ from moase_edge.frames.source import Source
 from moase_edge.report.tables import to_rich
 from moase_edge.runtime.pipeline import Pipeline
 from moase_edge.runtime.result import Result
-from moase_edge.runtime.run_report import PAGE, RunReport, error_table, latency_table, outcome_lines
+from moase_edge.runtime.run_report import PAGE, RunReport, answers_line, error_table, latency_table, outcome_lines
 
 _SPEED_STAGES = ("preprocess", "engine", "sidecar", "update")
 _REFRESHES_PER_S = 10
@@ -65,6 +65,8 @@ class RunView:
     def __enter__(self) -> RunView:
         facts = self._pipeline.facts
         lines = {**facts, "source": self._source.name, "adapt": self._pipeline.schedule.mode}
+        if "artifact_choice" in facts:
+            lines["artifact"] = f"{facts['artifact']} ({facts['artifact_choice']})"
         for name in ("artifact", "engine", "source", "adapt"):
             self._stderr.print(f"{name:9}{escape(str(lines[name]))}", highlight=False, soft_wrap=True)
         self._progress.start()
@@ -101,7 +103,8 @@ class RunView:
         for table in tables:
             if table is not None:
                 console.print(to_rich(table))
-        for line in [*outcome_lines(report, record), *self._speed_lines()]:
+        answers = answers_line(record)
+        for line in [*outcome_lines(report, record), *([answers] if answers else []), *self._speed_lines()]:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
         if (folder / PAGE).exists():
             console.print(f"report: {folder / PAGE}", markup=False, highlight=False, soft_wrap=True)

@@ -161,7 +161,7 @@ def _write_rest(
             "moase_edge_version": __version__,
             "name": backbone.name,
             "labels": labels,
-            "identity": identity_of(backbone.model, sidecar, spec, moase),
+            "identity": identity_of(backbone.model, sidecar, spec, moase, backbone.preprocess),
             "provenance": provenance,
             "preprocess": backbone.preprocess,
             "inputs": inputs,

@@ -10,6 +10,7 @@ from importlib import metadata
 from torch import Tensor, nn
 
 from moase_edge.artifact.manifest import Provenance, canonical_json
+from moase_edge.artifact.preprocess_spec import PreprocessSpec
 from moase_edge.artifact.specs import SidecarSpec
 from moase_edge.config.moase import MoaseSettings
 
@@ -38,13 +39,16 @@ def weights_hash(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def identity_of(model: nn.Module, sidecar: nn.Module, spec: SidecarSpec, moase: MoaseSettings) -> str:
-    """What adapted state is bound to: the weights of both sides, the split, the MoASE settings."""
+def identity_of(
+    model: nn.Module, sidecar: nn.Module, spec: SidecarSpec, moase: MoaseSettings, preprocess: PreprocessSpec
+) -> str:
+    """What adapted state is bound to: the weights of both sides, split, MoASE settings and preprocessing."""
     parts = {
         "backbone": weights_hash(model.state_dict()),
         "sidecar": weights_hash(sidecar.state_dict()),
         "split": spec.model_dump(mode="json"),
         "moase": moase.model_dump(mode="json"),
+        "preprocess": preprocess.model_dump(mode="json"),
         "precision": "fp32",
     }
     return hashlib.sha256(canonical_json(parts)).hexdigest()
@@ -75,7 +79,7 @@ def reproduce_script(
         lines += _required("CHECKPOINT", note)
         line += ' --checkpoint "$CHECKPOINT"'
     if labels:
-        lines += _required("LABELS", "the file of class names")
+        lines += _required("LABELS", "the file of class names, or to imagenet")
         line += ' --labels "$LABELS"'
     lines += [*_required("OUT", "the folder to write"), line + ' --out "$OUT" "$@"']
     return "\n".join(lines) + "\n"

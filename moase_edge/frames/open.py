@@ -11,12 +11,16 @@ from moase_edge.errors import ConfigError, SourceError
 from moase_edge.frames.camera import open_camera
 from moase_edge.frames.images import ImagesSource, pictures_in
 from moase_edge.frames.picture import PICTURE_SUFFIXES
-from moase_edge.frames.redact import redact, scheme_of
+from moase_edge.frames.redact import printable, redact, scheme_of
 from moase_edge.frames.source import Source
 from moase_edge.frames.video import VideoSource
 
 _CAMERA = re.compile(r"(?:camera:|/dev/video)?([0-9]{1,4})")
-_SCHEMES_WITHOUT_SLASHES = frozenset({"camera", "csi", "v4l2", "rtsp", "http", "https", "udp"})
+_NETWORK_SCHEMES = frozenset({"rtsp", "rtsps", "rtmp", "http", "https", "udp", "rtp", "tcp", "srt"})
+_SCHEMES_WITHOUT_SLASHES = frozenset({"camera", "csi", "v4l2", *_NETWORK_SCHEMES})
+_VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv", ".flv"}
+)
 
 
 def open_source(uri: str) -> Source:
@@ -43,6 +47,11 @@ def open_source(uri: str) -> Source:
                 return source
     except OSError as exc:
         raise SourceError(f"cannot look up the source {redact(uri)!r}: {exc.strerror}") from exc
+    if scheme_of(uri) in _NETWORK_SCHEMES:
+        raise ConfigError(
+            f"network streams are not supported yet, so {redact(uri)!r} cannot be opened; accepted are: "
+            f"{'; '.join(_FORMS)}"
+        )
     if not uri or _has_scheme(uri):
         raise ConfigError(f"cannot open the source {redact(uri)!r}; accepted are: {'; '.join(_FORMS)}")
     raise SourceError(f"there is no file or folder {redact(uri)!r}; accepted are: {'; '.join(_FORMS)}")
@@ -62,7 +71,21 @@ def _open_picture(uri: str) -> Source | None:
 
 def _open_folder(uri: str) -> Source | None:
     folder = _expand(Path(uri))
-    return ImagesSource(pictures_in(folder), name=uri) if uri and folder.is_dir() else None
+    if not uri or not folder.is_dir():
+        return None
+    pictures = pictures_in(folder)
+    if not pictures:
+        _refuse_folder_of_videos(folder)
+    return ImagesSource(pictures, name=uri)
+
+
+def _refuse_folder_of_videos(folder: Path) -> None:
+    videos = sorted(path for path in folder.iterdir() if path.suffix.lower() in _VIDEO_SUFFIXES)
+    if videos:
+        raise ConfigError(
+            f"nothing to run: {printable(str(folder))} holds no picture, but {len(videos)} videos. Name one: "
+            f"{printable(str(videos[0]))}"
+        )
 
 
 def _open_video(uri: str) -> Source | None:

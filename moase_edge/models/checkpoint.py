@@ -27,11 +27,13 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         CheckpointError: no such file, damaged, truncated, or one that would run code when unpickled.
     """
     try:
-        there = path.is_file()
+        there, is_folder = path.is_file(), path.is_dir()
     except OSError as exc:
         raise CheckpointError(
             f"cannot look for the checkpoint {path}: {exc.strerror}. Name another file."
         ) from exc
+    if is_folder:
+        raise CheckpointError(f"{path} is a folder. Name the .safetensors or .pth file in it with --checkpoint.")
     if not there:
         raise CheckpointError(f"no checkpoint at {path}. Name a .safetensors or .pth file with --checkpoint.")
     if path.suffix == ".safetensors":

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import textwrap
 
 from moase_edge.errors import ConfigError
+
+_WIDTH = 80
 
 SHORT_NAMES: dict[str, str] = {
     "vit_t16": "vit_tiny_patch16_224",
@@ -55,7 +58,8 @@ def resolve_name(name: str) -> str:
         name.lower().replace("-", "_"), tagged or [*SHORT_NAMES, *listed], n=4, cutoff=0.4
     )
     hint = f"Did you mean {', '.join(near)}? " if near else ""
+    names = textwrap.fill(", ".join(SHORT_NAMES), width=_WIDTH, initial_indent="  ", subsequent_indent="  ")
     raise ConfigError(
-        f"no backbone is called {name!r}. {hint}Short names: {', '.join(SHORT_NAMES)}; "
+        f"no backbone is called {name!r}. {hint}Short names:\n{names}\n"
         "timm's own names of plain vision transformers are taken too."
     )

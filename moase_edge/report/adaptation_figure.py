@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from moase_edge.errors import ConfigError
 from moase_edge.metrics.trace import TracePoints
@@ -13,6 +16,9 @@ from moase_edge.report.canvas import TEXT_COLOUR, draw_trace, dress, label, line
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+_SMALLEST_PLAIN, _LARGEST_PLAIN = 0.01, 1e5
 
 
 def draw_adaptation(
@@ -41,6 +47,16 @@ def draw_adaptation(
     return figure
 
 
+def _in_readable_units(points: TracePoints) -> tuple[TracePoints, int]:
+    """Very small or large values over a power of ten, and that power for the title; 0 for all others."""
+    largest = float(np.abs([points.low, points.high]).max(initial=0.0))
+    if largest == 0.0 or _SMALLEST_PLAIN <= largest < _LARGEST_PLAIN:
+        return points, 0
+    power = math.floor(math.log10(largest))
+    unit = 10.0**power
+    return TracePoints(points.x, points.mean / unit, points.low / unit, points.high / unit, points.count), power
+
+
 def _panels(figure: Figure, count: int, *, with_strip: bool) -> list[Axes]:
     heights = [*([0.06] if with_strip else []), *[1.0] * count]
     grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
@@ -48,7 +64,9 @@ def _panels(figure: Figure, count: int, *, with_strip: bool) -> list[Axes]:
 
 
 def _draw_series(ax: Axes, name: str, points: TracePoints, colour: str) -> None:
-    dress(ax, title=label(name, 90))
+    points, power = _in_readable_units(points)
+    dress(ax, title=label(name, 80) + (f", in units of 1e{power}" if power else ""))
+    ax.ticklabel_format(axis="y", useOffset=False)
     ax.tick_params(axis="x", labelbottom=False)
     if len(points.x):
         draw_trace(ax, points, {"color": colour}, label(name))

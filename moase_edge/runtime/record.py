@@ -10,12 +10,14 @@ from moase_edge.frames.frame import Frame
 from moase_edge.metrics.classification import ErrorCounter
 from moase_edge.metrics.latency import LatencyProfile
 from moase_edge.metrics.trace import Trace
+from moase_edge.runtime.answers import AnswerCounter
 from moase_edge.runtime.method import Update
 from moase_edge.runtime.result import Result
 
 STAGES = ("capture", "preprocess", "engine", "sidecar", "emit", "update", "total", "age")
 _MAX_DOMAIN_MARKS = 200
 _NO_CLASS = -1
+SHOWN_ANSWERS = 10
 
 
 class RunRecord:
@@ -25,6 +27,7 @@ class RunRecord:
         profile: latency by stage; one entry a batch.
         latency_traces: milliseconds over frame index, by stage.
         adaptation_traces: entropy and the figures of each update over frame index.
+        answers: how often each class was answered, and how sure.
         errors, frozen_errors: where frames are labelled, of the answer and of the frozen model.
         domain_marks: frame index at which each domain began, and its name; the first 200.
         counts: frames, updates, answers by origin, disagreements with the frozen model, and frames that got no
@@ -35,6 +38,7 @@ class RunRecord:
         self.profile = LatencyProfile()
         self.latency_traces: dict[str, Trace] = {}
         self.adaptation_traces: dict[str, Trace] = {}
+        self.answers = AnswerCounter()
         self.errors = ErrorCounter()
         self.frozen_errors = ErrorCounter()
         self.domain_marks: list[tuple[float, str]] = []
@@ -49,6 +53,7 @@ class RunRecord:
             self.counts["frames"] += 1
             self.counts["answered_adapted" if result.adapted else "answered_frozen"] += 1
             self.counts["unanswered"] += result.unanswered
+            self.answers.add(result)
             if result.frozen_logits is not None:
                 self.counts["differs_from_frozen"] += result.prediction != result.frozen_prediction
             self._add_labelled(result)
@@ -97,6 +102,8 @@ class RunRecord:
         errors = {"answered": self.errors, "frozen": self.frozen_errors}
         return {
             "counts": dict(self.counts),
+            "answered_classes": len(self.answers),
+            "most_frequent_answers": [_plain(answer) for answer in self.answers.most_frequent(SHOWN_ANSWERS)],
             "error_percent": {
                 name: {
                     "mean_over_domains": counter.mean_over_domains(),
@@ -115,5 +122,5 @@ def _class_index(prediction: int | None) -> int:
     return _NO_CLASS if prediction is None else prediction
 
 
-def _plain(summary: Any) -> dict[str, float]:
+def _plain(summary: Any) -> dict[str, Any]:
     return {name: getattr(summary, name) for name in summary.__dataclass_fields__}

@@ -14,8 +14,8 @@ from moase_edge.metrics.trace import TracePoints
 from moase_edge.report.files import write_json
 from moase_edge.report.page import Picture, Section, write_page
 from moase_edge.report.plots import plot_adaptation, plot_errors_by_domain, plot_latency, plots_missing
-from moase_edge.report.tables import Table, latency_rows
-from moase_edge.runtime.record import RunRecord
+from moase_edge.report.tables import Percent, Table, latency_rows
+from moase_edge.runtime.record import SHOWN_ANSWERS, RunRecord
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +108,37 @@ def outcome_lines(report: RunReport, record: RunRecord) -> list[str]:
     return [*lines, f"Beware: {', '.join(told)}."] if told else lines
 
 
+def answers_line(record: RunRecord) -> str | None:
+    """The three most frequent answers in a sentence; None for a run without an answer."""
+    most = record.answers.most_frequent(3)
+    if not most:
+        return None
+    told = ", ".join(f"{answer.name} {100 * answer.share:.0f} % ({answer.count})" for answer in most)
+    more = f"; {len(record.answers)} classes in all" if len(record.answers) > len(most) else ""
+    return f"Most frequent answers: {told}{more}."
+
+
+def answers_table(record: RunRecord) -> Table | None:
+    """The most frequent answers with their mean confidence; None for a run without an answer."""
+    most = record.answers.most_frequent(SHOWN_ANSWERS)
+    rows = [
+        (
+            answer.name,
+            answer.index,
+            answer.count,
+            Percent(100 * answer.share),
+            Percent(math.nan if answer.mean_confidence is None else 100 * answer.mean_confidence),
+        )
+        for answer in most
+    ]
+    if not rows:
+        return None
+    columns = ("answer", "class", "frames", "share (%)", "mean confidence (%)")
+    left_out = len(record.answers) - len(rows)
+    note = f"{left_out} further classes were answered less often." if left_out else ""
+    return Table("Most frequent answers", columns, rows, note)
+
+
 def latency_table(record: RunRecord) -> Table:
     """Latency of every stage, with its share of the total."""
     return latency_rows(record.profile.summaries(), record.shares())
@@ -136,8 +167,11 @@ def _draw(folder: Path, report: RunReport, record: RunRecord) -> list[Picture]:
         pictures.append(Picture(latency_png, "Latency of each stage over the frames, and its percentiles"))
     series = {_TITLES.get(name, name): points for name, points in _points(record.adaptation_traces).items()}
     if series:
-        plot_adaptation(adaptation_png, series, marks=record.domain_marks, title=f"Adaptation: {report.title}")
-        pictures.append(Picture(adaptation_png, "Entropy and the figures of each update over the frames"))
+        learned = record.counts["updates"] > 0
+        title = f"{'Adaptation' if learned else 'Certainty'}: {report.title}"
+        plot_adaptation(adaptation_png, series, marks=record.domain_marks, title=title)
+        shown = "Entropy and the figures of each update" if learned else "Entropy of the answers"
+        pictures.append(Picture(adaptation_png, f"{shown} over the frames"))
     if record.errors.frames and len(record.errors.by_domain()) > 1:
         errors = {"frozen": record.frozen_errors.by_domain(), "answered": record.errors.by_domain()}
         plot_errors_by_domain(errors_png, {name: e for name, e in errors.items() if e}, title="Error by domain")
@@ -152,7 +186,7 @@ def _points(traces: Mapping[str, Any]) -> dict[str, TracePoints]:
 
 def _sections(report: RunReport, record: RunRecord, pictures: list[Picture], missing: str | None) -> list[Section]:
     counts = {**record.counts, **report.failures, "journal lines lost": report.lost_lines}
-    tables = [table for table in (error_table(record),) if table is not None]
+    tables = [table for table in (answers_table(record), error_table(record)) if table is not None]
     adaptation = [p for p in pictures if p.path.stem != "latency"]
     return [
         Section("Run", paragraphs=outcome_lines(report, record), details=report.facts),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -259,3 +260,18 @@ def test_storage_errors_leave_other_errors_alone() -> None:
 def test_refusal_alone_touches_nothing(tmp_path: Path) -> None:
     with unchanged(tmp_path):
         refuse_existing(tmp_path / "absent", force=False, marker=MARKER)
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        (errno.ENOSPC, "Free some space"),
+        (errno.ENOTDIR, "A part of that path is a file"),
+        (errno.EROFS, "Name a place that you may write to"),
+        (errno.ENOENT, "Name a place that can be written"),
+    ],
+)
+def test_the_advice_fits_what_went_wrong(code: int, advice: str, tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=rf"^cannot write .*: {os.strerror(code)}\. {advice}"):
+        with storage_errors(tmp_path):
+            raise OSError(code, os.strerror(code))

@@ -15,6 +15,7 @@ from moase_edge.artifact.store import (
     load_artifact,
     newest_artifact,
     read_manifest,
+    usable_artifacts,
     write_manifest,
 )
 from moase_edge.errors import ArtifactError, ConfigError
@@ -259,3 +260,22 @@ def test_reading_the_manifest_alone_opens_no_other_file(folder: Path) -> None:
         (folder / name).unlink()
     assert read_manifest(folder).name == "tiny"
     assert load_artifact(folder, verify=False).folder == folder
+
+
+def test_a_folder_of_artifacts_or_a_file_of_one_names_what_may_be_meant(folder: Path) -> None:
+    make_artifact(folder.parent / "other")
+    (folder.parent / "empty").mkdir()
+    assert f"Did you mean {folder.parent / 'other'} or {folder}?" in refused(folder.parent)
+    assert f"manifest.json is a file; an artifact is a folder. Did you mean {folder}?" in refused(
+        folder / MANIFEST
+    )
+    assert "Did you mean" not in refused(folder.parent / "empty")
+    assert "no such folder" in refused(folder.parent / "absent")
+
+
+def test_usable_artifacts_come_newest_first_without_the_invalid(tmp_path: Path) -> None:
+    for name, age_days in ("old", 3), ("new", 1), ("older", 5):
+        make_artifact(tmp_path / name, age_days=age_days)
+    make_artifact(tmp_path / "broken")
+    edit_manifest(tmp_path / "broken", lambda plain: plain.pop("name"))
+    assert [folder.name for folder in usable_artifacts(tmp_path)] == ["new", "old", "older"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +23,7 @@ from moase_edge.cli.run_command import (
 from moase_edge.config.adapt import ADAPT_PRESETS, AdaptSettings
 from moase_edge.errors import ConfigError
 from moase_edge.runtime.pipeline import Pipeline
+from tests.artifact.folders import make_artifact
 from tests.cli.commands import write_pictures
 from tests.runtime.fakes import LevelMethod, ListSource, frames, pipeline_of
 
@@ -174,12 +177,15 @@ def test_a_source_that_is_lost_shows_figures_and_report_before_the_error(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_the_first_signal_stops_and_the_second_ends(number: signal.Signals) -> None:
+def test_the_first_signal_stops_and_the_second_ends(
+    number: signal.Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
     pipeline = pipeline_of(LevelMethod())
     before = signal.getsignal(number)
     with stop_on_signals(pipeline) as came:
         signal.raise_signal(number)
         assert (came, pipeline.stopping) == ([number], True)
+        assert capsys.readouterr().err == "interrupted; writing the report (again to stop without it)\n"
         with pytest.raises(SystemExit) as end:
             signal.raise_signal(number)
         assert end.value.code == 128 + number
@@ -208,3 +214,34 @@ def test_a_signal_that_is_ignored_is_left_alone() -> None:
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["a/2.jpg", "a/3.jpg"], "2 more came after it: .* Quote it: --source 'a/\\*.jpg'"),
+        (["a/2.png"], "1 more came after it: .* Quote it: --source 'a/\\*'"),
+        (["hold"], "'hold' belongs to no option"),
+    ],
+)
+def test_words_that_belong_to_no_option_are_explained(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["run", "--source", "a/1.jpg", *words, "--adapt", "off"])
+    assert end.value.code == 2
+    assert re.search(said, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(("others", "choice"), [(0, None), (2, "the newest of 3 under artifacts/")])
+def test_the_newest_of_several_artifacts_is_taken_and_said_to_be(
+    others: int, choice: str | None, digits_artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(digits_artifact, tmp_path / "artifacts" / "digits")
+    for index in range(others):
+        make_artifact(tmp_path / "artifacts" / f"old{index}", age_days=1 + index)
+    pipeline = run_command.open_pipeline(replace(GIVEN, adapt="off"))
+    pipeline.close()
+    assert pipeline.facts["artifact"] == "artifacts/digits"
+    assert pipeline.facts.get("artifact_choice") == choice

@@ -99,6 +99,14 @@ def test_names_are_shortened_and_never_read_as_markup() -> None:
     assert source.name in shown
 
 
+def test_the_choice_among_several_artifacts_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    pipeline = pipeline_with_facts()
+    pipeline.facts["artifact_choice"] = "the newest of 3 under artifacts/"
+    with RunView(pipeline, ListSource([]), frames=10, answers_on_stdout=False):
+        pass
+    assert "artifact artifacts/[x] (the newest of 3 under artifacts/)\n" in capsys.readouterr().err
+
+
 def test_without_a_terminal_there_is_no_line(capsys: pytest.CaptureFixture[str]) -> None:
     with RunView(pipeline_with_facts(), ListSource([]), frames=10, answers_on_stdout=False) as view:
         view.show(result(0))
@@ -128,6 +136,7 @@ def test_the_end_shows_figures_and_the_report_where_there_is_one(
     assert "Latency (ms)" in shown
     assert "Frames: 4;" in shown
     assert "Beware: dropped: 2, learner: MemoryError: 1." in shown
+    assert "Most frequent answers: class 0 50 % (2), class 1 25 % (1), class 2 25 % (1)." in shown
     assert "Speed (median): " in shown
     assert "report:" not in shown
     (tmp_path / "report.html").write_text("")

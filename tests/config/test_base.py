@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 from pydantic import Field, ValidationError, model_validator
 
@@ -46,6 +48,28 @@ def test_all_faults_are_reported_together_with_place_and_value() -> None:
 
 def test_an_unknown_key_is_refused_and_the_known_ones_are_listed() -> None:
     assert refused({"name": "a", "surprise": 7}).endswith("Known are name, rate, inner.")
+
+
+@pytest.mark.parametrize(("key", "near"), [("rat", "rate"), ("Rate", "rate"), ("in-ner", "inner")])
+def test_an_unknown_key_is_answered_with_the_nearest_one(key: str, near: str) -> None:
+    assert f"  {key}: unknown; did you mean {near}? (got 7)" in refused({"name": "a", key: 7}).splitlines()
+
+
+def test_a_setting_is_found_by_its_initials() -> None:
+    class Short(Settings):
+        lr: float = 0.1
+
+    with pytest.raises(ConfigError, match=r"  learning_rate: unknown; did you mean lr\? \(got 0.5\)"):
+        load_settings(Short, {"learning_rate": 0.5})
+
+
+def test_a_fault_in_a_key_is_told_where_it_is() -> None:
+    class Weights(Settings):
+        weights: dict[Literal["first"], float]
+
+    with pytest.raises(ConfigError) as caught:
+        load_settings(Weights, {"weights": {"second": 1.0}})
+    assert "  weights.second: Input should be 'first' (got 'second')" in str(caught.value).splitlines()
 
 
 def test_known_keys_are_not_listed_for_other_faults() -> None:

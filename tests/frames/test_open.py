@@ -116,6 +116,20 @@ def test_what_does_not_exist_is_a_source_error(uri: str) -> None:
         open_source(uri)
 
 
+def test_a_folder_of_videos_names_one_of_them(tmp_path: Path) -> None:
+    for name in ("b.MP4", "a.mkv", "notes.txt"):
+        (tmp_path / name).touch()
+    with pytest.raises(ConfigError) as caught:
+        open_source(str(tmp_path))
+    assert f"holds no picture, but 2 videos. Name one: {tmp_path / 'a.mkv'}" in str(caught.value)
+
+
+@pytest.mark.parametrize("uri", ["rtsp://cam/1", "HTTP://cam/v.mp4", "udp://@239.0.0.1:1234", "rtsp:cam"])
+def test_network_streams_are_said_to_be_unsupported(uri: str) -> None:
+    with pytest.raises(ConfigError, match="network streams are not supported yet"):
+        open_source(uri)
+
+
 def test_credentials_in_a_mistyped_address_do_not_show() -> None:
     with pytest.raises(SourceError) as caught:
         open_source("admin:secret@10.0.0.2/stream")

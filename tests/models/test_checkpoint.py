@@ -231,3 +231,10 @@ def test_classes_are_read_from_the_head() -> None:
     assert classes_in({"head.weight": torch.ones(4, 3)}) is None, (
         "not a transformer: the model's own number stands"
     )
+
+
+def test_a_folder_is_told_from_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"is a folder\. Name the \.safetensors"):
+        read_checkpoint(tmp_path)
+    with pytest.raises(CheckpointError, match="no checkpoint at"):
+        read_checkpoint(tmp_path / "absent.safetensors")

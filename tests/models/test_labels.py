@@ -64,3 +64,38 @@ def test_json_that_names_no_classes_is_refused(tmp_path: Path, content: bytes) -
 def test_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         read_labels(tmp_path / "absent.txt", 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        ('{"cat": 0, "dog": 1}', "its keys are 'cat', 'dog', not"),
+        ('{"1": "cat", "2": "dog"}', "its keys are '1', '2', not"),
+        ('{"a": 1, "b": 2, "c": 3, "d": 4}', "its keys are 'a', 'b', 'c', ..., not"),
+    ],
+)
+def test_keys_that_are_no_class_indices_are_shown_with_what_is_expected(
+    text: str, keys: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.json").write_text(text)
+    last = text.count(":") - 1
+    with pytest.raises(ConfigError) as caught:
+        read_labels(tmp_path / "a.json", 2)
+    assert f'{keys} the class indices "0" to "{last}"' in str(caught.value)
+
+
+def test_imagenet_names_its_1000_classes_and_no_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = read_labels(Path("imagenet"), 1000)
+    assert (names[0], names[817]) == ("tench, Tinca tinca", "sports car, sport car")
+    assert len(names) == 1000
+    with pytest.raises(ConfigError, match="names 1000 classes, the model has 10"):
+        read_labels(Path("imagenet"), 10)
+
+
+def test_a_file_called_imagenet_goes_before_the_names_of_imagenet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("imagenet").write_text("cat\ndog\n")
+    assert read_labels(Path("imagenet"), 2) == ("cat", "dog")

@@ -45,6 +45,7 @@ def test_unknown_name_is_answered_with_near_ones(wrong: str, near: str) -> None:
 
 @pytest.mark.parametrize("wrong", ["", "zzzzzz", "hf-hub:someone/model", "local-dir:/etc", ".tag"])
 def test_name_that_resembles_none_is_answered_with_the_short_ones(wrong: str) -> None:
-    with pytest.raises(ConfigError, match=r"Short names: vit_t16, .*siglip_b16") as caught:
+    with pytest.raises(ConfigError, match=r"Short names:\n  vit_t16, [^$]*siglip_b16\n") as caught:
         resolve_name(wrong)
+    assert max(map(len, str(caught.value).splitlines()[1:])) <= 80
     assert caught.value.exit_code == 2

@@ -88,6 +88,23 @@ def test_latency_has_a_line_a_band_and_a_row_for_each_stage_and_the_budget() -> 
     assert len({line.get_color() for line in over_frames.get_lines()}) == 3
 
 
+def test_many_frames_are_drawn_as_running_medians_that_follow_a_step_and_ignore_spikes() -> None:
+    frames = 960
+    noisy = [(10.0 if i < frames / 2 else 20.0) + (500.0 if i % 50 == 7 else i % 3 - 1) for i in range(frames)]
+    over_frames = TracePoints.of(range(frames), noisy)
+    few = TracePoints.of(range(0, frames, 200), [3.0] * 5)
+    figure = drawn(draw_latency({"engine": over_frames, "update": few, "guard": NOTHING}, {}, title="t"))
+    engine, update, guard = figure.axes[0].get_lines()
+    medians = np.asarray(engine.get_ydata())
+    assert len(medians) == 100
+    assert set(medians[:45].round()) == {10.0}
+    assert set(medians[55:].round()) == {20.0}
+    assert (engine.get_xdata()[0], engine.get_xdata()[-1]) == (0, frames - 1)  # type: ignore[index]
+    assert list(update.get_ydata()) == [3.0] * 5  # type: ignore[arg-type]
+    assert len(guard.get_xdata()) == 0  # type: ignore[arg-type]
+    assert "running median" in figure.axes[0].get_title(loc="left")
+
+
 def test_stages_without_frames_or_summary_and_zero_durations_are_drawn() -> None:
     points, summaries = timed({"engine": [0.0, 50.0, 0.001], "learn": []})
     points["guard"] = NOTHING
@@ -122,6 +139,29 @@ def test_adaptation_has_one_panel_a_series_over_the_same_frames() -> None:
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["entropy (nats)", "loss"]
     assert {ax.get_xlim() for ax in figure.axes} == {(0.0, 10.0)}
     assert figure.axes[-1].get_xlabel() == "frame"
+
+
+@pytest.mark.parametrize(
+    ("values", "title", "drawn_as"),
+    [
+        ([2e-5, 3e-5], "HP, in units of 1e-5", [2.0, 3.0]),
+        ([4e6, 5e6], "HP, in units of 1e6", [4.0, 5.0]),
+        ([0.5, 2.0], "HP", [0.5, 2.0]),
+        ([0.0, 0.0], "HP", [0.0, 0.0]),
+    ],
+)
+def test_the_power_of_ten_stands_in_the_title_and_never_beside_the_axis(
+    values: list[float], title: str, drawn_as: list[float]
+) -> None:
+    (ax,) = drawn(draw_adaptation({"HP": TracePoints.of([0, 1], values)}, title="t")).axes
+    assert ax.get_title(loc="left") == title
+    np.testing.assert_allclose(np.asarray(ax.get_lines()[0].get_ydata()), drawn_as)
+    assert ax.yaxis.get_offset_text().get_text() == ""
+
+
+def test_values_close_to_each_other_have_no_offset() -> None:
+    (ax,) = drawn(draw_adaptation({"loss": TracePoints.of([0, 1], [2.3025, 2.302501])}, title="t")).axes
+    assert ax.yaxis.get_offset_text().get_text() == ""
 
 
 def test_an_empty_series_says_so() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from moase_edge.data.digits import load_digits_split
 from moase_edge.engines.choose import open_engine
 from moase_edge.errors import ArtifactError, ConfigError
 from moase_edge.frames.open import open_source
+from moase_edge.runtime import pipeline as pipeline_module
 from moase_edge.runtime.pipeline import Pipeline
 from moase_edge.runtime.session import prepare_report_folder, run_and_report
 from moase_edge.runtime.split import SplitMethod
@@ -157,3 +159,21 @@ def test_a_sidecar_that_cannot_be_read_releases_the_engine(
     with pytest.raises(ArtifactError, match="no such sidecar"):
         Pipeline.open(digits_artifact)
     assert len(closed) == 1
+
+
+@pytest.mark.parametrize(
+    ("tokens", "threads", "expected"), [(1, None, [1]), (1, 3, [1]), (17, None, []), (17, 3, [3])]
+)
+def test_threads_are_the_engine_s_and_pytorch_s_only_for_many_tokens(
+    tokens: int, threads: int | None, expected: list[int], digits_artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    loaded = load_artifact(digits_artifact, verify=False)
+    sidecar = loaded.manifest.sidecar.model_copy(update={"tap_tokens": tokens})
+    manifest = loaded.manifest.model_copy(update={"sidecar": sidecar})
+    given: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", given.append)
+    monkeypatch.setattr(pipeline_module, "load_artifact", lambda folder: replace(loaded, manifest=manifest))
+    Pipeline.open(digits_artifact, threads=threads).close()
+    assert given == expected

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from moase_edge.errors import ConfigError, SourceError
 from moase_edge.report.files import RotatingJsonl
-from tests.runtime.fakes import LevelMethod, ListSource, LogitsMethod, frames, pipeline_of
+from tests.runtime.fakes import LevelMethod, ListSource, LogitsMethod, frames, picture, pipeline_of
 
 
 def test_a_result_is_handed_out_before_anything_is_learned_from_its_frame() -> None:
@@ -250,3 +250,14 @@ def test_the_age_counts_from_the_frame_s_arrival_and_the_time_is_the_clock_s(
     (result,) = pipeline_of(LevelMethod()).run(ListSource([frame]))
     assert result.age_ms == 250.0
     assert result.timestamp_s == 999.75
+
+
+@pytest.mark.parametrize("wrong", [[picture(0)], picture(0), 0, None])
+def test_what_is_no_source_is_refused_with_what_is_one(wrong: object) -> None:
+    with pytest.raises(ConfigError, match=rf"takes a file, .*; got {type(wrong).__name__}\."):
+        pipeline_of(LevelMethod()).run(wrong)  # type: ignore[arg-type]
+
+
+def test_a_path_is_opened_as_its_text_is(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"there is no file or folder .*gone\.mp4"):
+        list(pipeline_of(LevelMethod()).run(tmp_path / "gone.mp4"))

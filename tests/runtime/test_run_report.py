@@ -13,8 +13,17 @@ from moase_edge.errors import StorageError
 from moase_edge.report.files import write_bytes_atomic
 from moase_edge.runtime import run_report
 from moase_edge.runtime.record import RunRecord
-from moase_edge.runtime.run_report import RunReport, error_table, latency_table, outcome_lines, write_report
+from moase_edge.runtime.run_report import (
+    RunReport,
+    answers_line,
+    answers_table,
+    error_table,
+    latency_table,
+    outcome_lines,
+    write_report,
+)
 from tests.runtime.fakes import LevelMethod, ListSource, frames, pipeline_of
+from tests.runtime.test_record import result
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -151,3 +160,64 @@ def test_the_outcome_says_what_went_wrong_and_only_that() -> None:
     assert (
         outcome_lines(troubled, record_of())[2] == "Beware: dropped: 3, decode errors: 1, journal lines lost: 2."
     )
+
+
+def test_the_report_begins_its_answers_with_the_most_frequent_ones(tmp_path: Path) -> None:
+    record = record_of()  # levels 0, 1, 2, 0 and their classes
+    assert answers_line(record) == "Most frequent answers: class 0 50 % (2), class 1 25 % (1), class 2 25 % (1)."
+    table = answers_table(record)
+    assert table is not None
+    assert [row[:4] for row in table.rows] == [
+        ("class 0", 0, 2, 50.0),
+        ("class 1", 1, 1, 25.0),
+        ("class 2", 2, 1, 25.0),
+    ]
+    write_report(tmp_path, report_of(), record)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["answered_classes"] == 3
+    assert summary["most_frequent_answers"][0]["count"] == 2
+    assert summary["most_frequent_answers"][0]["mean_confidence"] == pytest.approx(
+        math.e / (math.e + 2)  # logits 1, 0, 0
+    )
+    page = (tmp_path / "report.html").read_text()
+    assert page.index("<h2>Answers") < page.index("Most frequent answers") < page.index("<h2>Latency")
+
+
+def test_a_run_without_an_answer_has_no_table_of_them() -> None:
+    assert answers_line(RunRecord()) is None
+    assert answers_table(RunRecord()) is None
+
+
+def test_the_table_says_how_many_classes_it_leaves_out() -> None:
+    record = RunRecord()
+    for index in range(12):
+        record.add_results([result(index, index)])
+    table = answers_table(record)
+    assert table is not None
+    assert (len(table.rows), table.note) == (10, "2 further classes were answered less often.")
+    assert str(answers_line(record)).endswith("; 12 classes in all.")
+
+
+@pytest.mark.parametrize(
+    ("adapt", "title", "caption"),
+    [
+        ("every", "Adaptation: ", "Entropy and the figures of each update over the frames"),
+        ("hold", "Certainty: ", "Entropy of the answers over the frames"),
+    ],
+)
+def test_without_updates_no_picture_speaks_of_adaptation(
+    adapt: str, title: str, caption: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    titles: list[str] = []
+
+    def plot(path: Path, *_: object, title: str, **__: object) -> None:
+        titles.append(title)
+        path.write_bytes(PNG)
+
+    monkeypatch.setattr(run_report, "plot_latency", plot)
+    monkeypatch.setattr(run_report, "plot_adaptation", plot)
+    pipeline = pipeline_of(LevelMethod(), adapt=adapt)
+    list(pipeline.run(ListSource(frames(3))))
+    write_report(tmp_path, report_of(), pipeline.record)
+    assert titles[-1] == f"{title}fake on <list>"
+    assert caption in (tmp_path / "report.html").read_text()

@@ -1,0 +1,86 @@
+"""What the documents say of settings and reports is what there is."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from moase_edge.config import adapt
+from moase_edge.config.adapt import AdaptSettings
+from moase_edge.config.base import load_settings
+from moase_edge.frames.open import open_source
+from moase_edge.runtime.pipeline import Pipeline
+from moase_edge.runtime.record import STAGES
+from moase_edge.runtime.session import prepare_report_folder, run_and_report
+from tests.cli.commands import write_pictures
+
+ROOT = Path(__file__).parent.parent
+METHOD = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
+RUN = (ROOT / "docs" / "run.md").read_text(encoding="utf-8")
+
+
+def section(text: str, heading: str) -> str:
+    """From a heading to the next one of any level."""
+    return re.split(r"^#+ ", text.partition(f"{heading}\n")[2], flags=re.MULTILINE)[0]
+
+
+def named(text: str) -> set[str]:
+    """Words in code style in the first column of a section's table."""
+    cells = re.findall(r"^\| (.*?) \|", text, flags=re.MULTILINE)
+    return {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
+
+
+def test_every_setting_of_the_learner_is_documented_with_its_choices() -> None:
+    text = section(METHOD, "### Settings of one's own")
+    assert named(text) == set(AdaptSettings.model_fields)
+    for choices in (adapt.TrainedPart, adapt.ViewName, adapt.ProximalForm, adapt.ProximalAnchor):
+        assert all(f"`{choice}`" in text for choice in get_args(choices))
+
+
+def test_the_example_of_settings_is_taken() -> None:
+    (example,) = re.findall(r"```json\n(.*?)```", METHOD, flags=re.DOTALL)
+    load_settings(AdaptSettings, json.loads(example))
+
+
+@pytest.fixture(scope="module")
+def report(digits_artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("documented")
+    prepare_report_folder(folder / "report", force=False)
+    pictures = str(write_pictures(folder / "pictures", 3))
+    with closing(Pipeline.open(digits_artifact)) as pipeline, open_source(pictures) as source:
+        run_and_report(
+            pipeline, source, folder / "report", facts=pipeline.facts, on_result=lambda result: None, max_frames=3
+        )
+    return folder / "report"
+
+
+def test_every_field_of_a_line_is_documented_and_there_is_no_other(report: Path) -> None:
+    first = json.loads((report / "frames.jsonl").read_text().splitlines()[0])
+    assert named(section(RUN, "## frames.jsonl")) == set(first)
+    assert named(section(RUN, "### Stages")) == set(first["timings_ms"]) == set(STAGES)
+    assert named(section(RUN, "### Updates")) == set(first["update"])
+
+
+def test_every_field_of_the_summary_is_documented_and_there_is_no_other(report: Path) -> None:
+    summary = json.loads((report / "summary.json").read_text())
+    text = section(RUN, "## summary.json")
+    assert named(text) == set(summary)
+    assert "`artifact_choice`" in text
+
+
+def test_the_source_of_the_documents_runs_as_it_stands(digits_artifact: Path, tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", RUN, flags=re.DOTALL)
+    shutil.copytree(digits_artifact, tmp_path / "artifacts" / "trial")
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 3
