@@ -101,25 +101,52 @@ class Pipeline:
         """
         schedule = parse_schedule(adapt)
         loaded = load_artifact(Path(artifact) if artifact is not None else newest_artifact())
-        manifest = loaded.manifest
-        learning = settings or ADAPT_PRESETS[manifest.moase.preset]
-        if schedule.sidecar:
+        if schedule.sidecar:  # told before an engine is opened, which takes seconds
             _require_torch()
         with ExitStack() as stack:
             opened = open_engine(loaded, engine, threads=threads)
             stack.callback(opened.close)
-            method = _split_method(loaded, opened, learning, threads) if schedule.sidecar else FrozenMethod(opened)
+            pipeline = cls.over(loaded, opened, adapt=adapt, settings=settings, threads=threads)
             stack.pop_all()
+        return pipeline
+
+    @classmethod
+    def over(
+        cls,
+        artifact: Artifact,
+        engine: Engine,
+        *,
+        adapt: str = "every",
+        settings: AdaptSettings | None = None,
+        threads: int | None = None,
+    ) -> Pipeline:
+        """A pipeline over an artifact that was loaded and an engine that is open; several may share both.
+
+        Args:
+            artifact: loaded.
+            engine: runs its backbone; closing this pipeline closes it.
+            adapt, settings: see `open`.
+            threads: of PyTorch, see `open`.
+
+        Raises:
+            ConfigError: an unknown mode, or PyTorch is needed and cannot be imported.
+            ArtifactError: the artifact holds no sidecar that can be used.
+        """
+        schedule = parse_schedule(adapt)
+        manifest = artifact.manifest
+        learning = settings or ADAPT_PRESETS[manifest.moase.preset]
+        if schedule.sidecar:
+            _require_torch()
         return cls(
-            method,
+            _split_method(artifact, engine, learning, threads) if schedule.sidecar else FrozenMethod(engine),
             Preprocessor(manifest.preprocess),
             schedule,
             labels=manifest.labels,
             classes=manifest.sidecar.classes,
             facts={
-                "artifact": str(loaded.folder),
+                "artifact": str(artifact.folder),
                 "identity": manifest.identity,
-                "engine": opened.name,
+                "engine": engine.name,
                 "moase": manifest.moase.model_dump(mode="json"),
                 "learner": learning.model_dump(mode="json") if schedule.every else None,
             },

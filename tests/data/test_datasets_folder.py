@@ -50,6 +50,7 @@ def test_class_folders_sorted_by_name_are_the_classes(tmp_path: Path) -> None:
     assert opened.images.labels.tolist() == [0, 1, 1, 1, 2, 2]
     assert opened.images.ids.tolist() == [0, 1, 2, 3, 4, 5]
     assert opened.left_out == {"undecodable": 0, "unlabelled": 0}
+    assert opened.files == ("ant/0.png", "cat/0.png", "cat/1.png", "cat/2.png", "dog/0.png", "dog/1.png")
     assert not opened.cropped
 
 

@@ -12,8 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
+from moase_edge.artifact.store import load_artifact
 from moase_edge.config.adapt import AdaptSettings
 from moase_edge.data.digits import load_digits_split
+from moase_edge.engines.choose import open_engine
 from moase_edge.errors import ArtifactError, ConfigError
 from moase_edge.frames.open import open_source
 from moase_edge.runtime.pipeline import Pipeline
@@ -107,6 +109,22 @@ def test_two_runs_over_the_same_files_are_the_same_but_for_their_times(
 def timeless(line: str) -> dict[str, Any]:
     record: dict[str, Any] = json.loads(line)
     return {key: value for key, value in record.items() if key not in ("timings_ms", "age_ms", "timestamp_s")}
+
+
+def test_two_pipelines_over_one_engine_answer_as_if_each_had_its_own(
+    digits_artifact: Path, digits_folder: Path
+) -> None:
+    loaded = load_artifact(digits_artifact)
+    with closing(open_engine(loaded, threads=1)) as engine:
+        learning, frozen = (Pipeline.over(loaded, engine, adapt=mode, threads=1) for mode in ("every", "off"))
+        shared = [
+            [result.logits.copy() for result in pipeline.run(str(digits_folder))]
+            for pipeline in (learning, frozen)
+        ]
+    for mode, logits in zip(("every", "off"), shared, strict=True):
+        assert np.array_equal(logits, answers(digits_artifact, digits_folder, adapt=mode))
+    assert learning.record.counts["updates"] == FRAMES
+    assert frozen.facts["learner"] is None
 
 
 def test_the_newest_artifact_is_taken_where_none_is_named(

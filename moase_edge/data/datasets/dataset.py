@@ -27,6 +27,7 @@ class DataSet:
             ConfigError for a name that does not exist, listing those that do, and for what is not on disk.
         cropped: whether the pictures are crops already, to be fitted whole.
         left_out: how many files are not among the pictures, by reason.
+        files: name of each picture's file relative to the folder, in their order; empty where they have none.
     """
 
     name: str
@@ -34,6 +35,7 @@ class DataSet:
     domain: Callable[[str, int], Domain]
     cropped: bool = False
     left_out: Mapping[str, int] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
 
     def domains(self, names: Sequence[str], severity: int) -> list[Domain]:
         """Several domains at one severity; see `domain`."""

@@ -67,7 +67,7 @@ def open_folder(root: Path, *, names: Sequence[str] | None = None) -> DataSet:
         np.arange(len(labels), dtype=np.int64),
     )
     left_out = {"undecodable": len(listing.labels) - len(labels), "unlabelled": listing.unlabelled}
-    return DataSet(root.name, images, computed_domain, left_out=left_out)
+    return DataSet(root.name, images, computed_domain, left_out=left_out, files=tuple(labels))
 
 
 @dataclass(frozen=True, slots=True)
