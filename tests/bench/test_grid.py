@@ -286,7 +286,7 @@ def test_after_a_kill_nothing_runs_on_and_the_next_run_completes(whom: str, tmp_
         # The first two are the resource tracker and the process that hands numbers out.
         os.kill(parent.pid if whom == "the parent" else children[2], signal.SIGKILL)
         assert parent.wait(60) != 0
-        wait_until(lambda: not any(map(alive, children)), seconds=20, what="the children's end")
+        wait_until(lambda: not any(map(alive, children)), seconds=60, what="the children's end")
         assert parent.stderr is not None
         said = parent.stderr.read()
     if whom == "a child":

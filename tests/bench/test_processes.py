@@ -73,7 +73,7 @@ def test_processes_are_ended_where_the_block_is_left_by_an_error(tmp_path: Path)
             workers.wait_until(lambda: list(tmp_path.iterdir()), seconds=60, what="the process")
             began_s = monotonic()
             sys.exit(130)
-    assert monotonic() - began_s < 20
+    assert monotonic() - began_s < 60
     (name,) = tmp_path.iterdir()
     assert not workers.alive(int(name.name.partition("-")[2]))
 
@@ -84,7 +84,7 @@ def test_a_parent_that_is_killed_takes_its_processes_along(parent: subprocess.Po
     assert len(children) >= 3
     parent.kill()
     parent.wait()
-    workers.wait_until(lambda: not any(map(workers.alive, children)), seconds=20, what="the children's end")
+    workers.wait_until(lambda: not any(map(workers.alive, children)), seconds=60, what="the children's end")
 
 
 @pytest.mark.parametrize("moment", ["begins", "started"])
@@ -103,4 +103,4 @@ def test_ctrl_c_is_heard_by_the_parent_alone(moment: str, parent: subprocess.Pop
     assert "Process Sync" not in said
     assert "Process Spawn" not in said
     assert "spawn_main" not in said
-    workers.wait_until(lambda: not any(map(workers.alive, children)), seconds=20, what="the children's end")
+    workers.wait_until(lambda: not any(map(workers.alive, children)), seconds=60, what="the children's end")

@@ -185,7 +185,7 @@ def test_ctrl_c_ends_a_run_and_the_same_command_completes_it(tmp_path: Path) -> 
     assert process.returncode == 130
     assert "the same command continues there" in shown
     assert "Traceback" not in said
-    wait_until(lambda: not any(map(alive, children)), seconds=20, what="the children's end")
+    wait_until(lambda: not any(map(alive, children)), seconds=60, what="the children's end")
     assert not (out / "bench.json").exists()
     with start(arguments) as process:
         shown, said = process.communicate(timeout=500)

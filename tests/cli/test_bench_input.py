@@ -40,7 +40,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--pictures", "1"], "--pictures"),
         (["--jobs", "0"], "--jobs"),
         (["--compare", "absent-a", "absent-b"], "absent-a holds no benchmark"),
-        (["--compare", "alone"], "--compare"),
+        (["--compare", "alone"], "unexpected extra argument"),
     ],
 )
 def test_wrong_usage_is_refused_before_anything_is_made(arguments: list[str], words: str, tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_data_that_cannot_be_used_ends_with_one_message(
         (["--corruptions", "foog"], "fog"),
         (["--protocols", "continual,clips:order=sideways"], "no order 'sideways'; expected class or shuffled"),
         (["--source-images", "901"], "901 of 901 pictures were to be kept aside"),
-        (["--backbone", "digits_vti"], "digits_vit"),
+        (["--backbone", "digits_vti"], "no backbone is called 'digits_vti'"),
         (["--labels", "absent.txt"], "absent.txt"),
     ],
 )
