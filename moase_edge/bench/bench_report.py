@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from moase_edge.bench.grid import SOURCE
 from moase_edge.bench.latency_aware import FRAME_COSTS
 from moase_edge.bench.methods import METHODS
+from moase_edge.bench.protocol_choice import file_stem
 from moase_edge.bench.results import MethodResult, ProtocolResult
 from moase_edge.config.bench import BenchSettings
 from moase_edge.report.files import write_json, write_text_atomic
@@ -202,7 +202,7 @@ def _further(result: MethodResult) -> dict[str, Any]:
 
 
 def _pictures(out: Path, found: ProtocolResult) -> list[Picture]:
-    stem = re.sub(r"[^A-Za-z0-9]+", "-", found.protocol)
+    stem = file_stem(found.protocol)
     errors = {name: result.error_by_domain for name, result in found.methods.items()}
     paths = {kind: out / f"{stem}-{kind}.png" for kind in ("matrix", "bars", "time", "cost")}
     plot_error_matrix(paths["matrix"], errors, reference=SOURCE, title=f"Error by domain, {found.protocol}")
@@ -213,17 +213,16 @@ def _pictures(out: Path, found: ProtocolResult) -> list[Picture]:
     plot_error_over_time(
         paths["time"], traces, marks=marks, title=f"Error over {found.window} frames, {found.protocol}"
     )
-    plot_error_against_cost(paths["cost"], _cost_points(found), title=f"Error against cost, {found.protocol}")
-    return [
+    pictures = [
         Picture(paths["matrix"], f"Error of each method in each domain under {found.protocol}"),
         Picture(paths["bars"], f"Error by domain of {', '.join(chosen)}", "The source, the best, what ships."),
         Picture(paths["time"], f"Running error of each method under {found.protocol}", "The first seed."),
-        Picture(
-            paths["cost"],
-            f"Error against milliseconds a frame of each method under {found.protocol}",
-            "Measured here, in units of the source's frame.",
-        ),
     ]
+    if points := _cost_points(found):
+        plot_error_against_cost(paths["cost"], points, title=f"Error against cost, {found.protocol}")
+        about = f"Error against milliseconds a frame of each method under {found.protocol}"
+        pictures.append(Picture(paths["cost"], about, "Measured here, in units of the source's frame."))
+    return pictures
 
 
 def _chosen(found: ProtocolResult) -> list[str]:
@@ -233,10 +232,15 @@ def _chosen(found: ProtocolResult) -> list[str]:
 
 
 def _cost_points(found: ProtocolResult) -> dict[str, tuple[float, float, float, float]]:
-    """Cost in units of the source's frame, error, and the interval of the difference laid around the error."""
+    """Cost in units of the source's frame, error, and the interval of the difference laid around the error.
+
+    Without those whose time is not known; none where the source's is not.
+    """
     unit = found.source.ms_per_frame
-    points = {}
+    points: dict[str, tuple[float, float, float, float]] = {}
     for name, result in found.methods.items():
+        if not (0 < unit < math.inf and 0 < result.ms_per_frame < math.inf):
+            continue
         low = high = math.nan
         if result.difference is not None:
             mean = result.difference.mean

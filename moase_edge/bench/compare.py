@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from moase_edge.bench.bench_report import BenchReport, rows_of
 from moase_edge.bench.benchmark import load_benchmark
-from moase_edge.bench.grid import Cell
+from moase_edge.bench.grid import SETTINGS, Cell
 from moase_edge.errors import ConfigError
 from moase_edge.metrics.bootstrap import Difference
 from moase_edge.metrics.cell import CellRecord, pooled_difference
+from moase_edge.report.files import read_json
 from moase_edge.report.method_tables import comparison_table
 from moase_edge.report.plain import plain_json
 from moase_edge.report.tables import Table
@@ -59,7 +62,7 @@ def compare_benchmarks(a: Path, b: Path) -> Comparison:
         )
         for protocol in shared
     ]
-    return Comparison(_differences(first, second), tables)
+    return Comparison(_differences((a, first), (b, second)), tables)
 
 
 def _changes(a: Path, b: Path, first: BenchReport, second: BenchReport, protocol: str) -> dict[str, Difference]:
@@ -82,11 +85,16 @@ def _record(out: Path, protocol: str, seed: int, method: str) -> CellRecord:
     return record
 
 
-def _differences(first: BenchReport, second: BenchReport) -> list[str]:
-    """Settings, and weights behind a file of the same name."""
-    plain = [
-        plain_json({**report.settings.model_dump(mode="json"), **report.subject}) for report in (first, second)
-    ]
-    return [
-        f"{name}: A {plain[0][name]}, B {plain[1][name]}" for name in plain[0] if plain[0][name] != plain[1][name]
-    ]
+def _differences(*runs: tuple[Path, BenchReport]) -> list[str]:
+    """Settings, version, and weights behind a file of the same name."""
+    a, b = (_flat({**read_json(out / SETTINGS), **plain_json(report.subject)}) for out, report in runs)
+    return [f"{name}: A {a.get(name)}, B {b.get(name)}" for name in {**a, **b} if a.get(name) != b.get(name)]
+
+
+def _flat(plain: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
+    """Settings within settings by dotted names, so that only what differs is shown of them."""
+    found: dict[str, object] = {}
+    for name, value in plain.items():
+        inner = _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+        found.update(inner)
+    return found

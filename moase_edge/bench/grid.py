@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
-import re
-import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 from queue import Empty, Queue
 from time import perf_counter
@@ -20,11 +16,12 @@ from moase_edge.artifact.files import sha256_of
 from moase_edge.bench.cells import Measured, run_cell
 from moase_edge.bench.latency_aware import FRAME_COSTS, LatencyAware
 from moase_edge.bench.methods import build_method, method_spec
-from moase_edge.bench.protocol_choice import parse_protocol
+from moase_edge.bench.processes import numbers_to_take, run_in_processes
+from moase_edge.bench.protocol_choice import file_stem, parse_protocol
 from moase_edge.bench.workbench import Workbench
 from moase_edge.config.base import load_settings
 from moase_edge.config.bench import BenchSettings
-from moase_edge.errors import AdaptationError, ConfigError
+from moase_edge.errors import AdaptationError, ConfigError, StorageError
 from moase_edge.metrics.cell import CellRecord
 from moase_edge.report.files import read_json, write_json
 from moase_edge.report.plain import plain_json
@@ -34,6 +31,8 @@ from moase_edge.version import __version__
 
 SETTINGS = "settings.json"
 SUBJECT = "subject.json"
+CELLS = "cells"
+_RECORD, _CLEAN, _MEASURED = "record.npz", "clean.npz", "measured.json"
 # Beside the settings: other weights or another version would not give the same results.
 _ORIGIN = ("checkpoint_sha256", "version")
 SOURCE = "source"
@@ -50,38 +49,52 @@ class Cell:
 
     def files(self, out: Path) -> CellFiles:
         """Where its results are kept."""
-        slug = re.sub(r"[^A-Za-z0-9.]+", "-", self.protocol)
-        return CellFiles(out / "cells" / f"{slug}--{self.seed}--{self.method}")
+        return CellFiles(out / CELLS / f"{file_stem(self.protocol)}--{self.seed}--{self.method}")
 
 
 @dataclass(frozen=True, slots=True)
 class CellFiles:
-    """A cell's folder: `record.npz`, `clean.npz` and, written last, `measured.json`."""
+    """A cell's folder: `record.npz`, `clean.npz` and `measured.json`."""
 
     folder: Path
 
     @property
     def done(self) -> bool:
-        """Whether the cell was finished."""
-        return (self.folder / "measured.json").is_file()
+        """Whether the cell was finished; not where one of its files is missing, so that it is run again."""
+        return all((self.folder / name).is_file() for name in (_RECORD, _CLEAN, _MEASURED))
 
     def save(self, record: CellRecord, clean: CellRecord, measured: Measured) -> None:
-        """Keep a finished cell."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        save_record(self.folder / "record.npz", record)
-        save_record(self.folder / "clean.npz", clean)
-        write_json(self.folder / "measured.json", asdict(measured))
+        """Keep a finished cell.
+
+        Raises:
+            StorageError: the folder cannot be written.
+        """
+        save_record(self.folder / _RECORD, record)
+        save_record(self.folder / _CLEAN, clean)
+        write_json(self.folder / _MEASURED, asdict(measured))
 
     def load(self) -> tuple[CellRecord, CellRecord, Measured]:
-        """Record, record on clean pictures afterwards, and what was measured."""
-        plain = read_json(self.folder / "measured.json")
-        records = load_record(self.folder / "record.npz"), load_record(self.folder / "clean.npz")
-        stages = {stage: _number(value) for stage, value in plain["ms_by_stage"].items()}
-        return (*records, Measured(stages, plain["peak_memory_mib"], _number(plain["wall_s"])))
+        """Record, record on clean pictures afterwards, and what was measured.
+
+        Raises:
+            StorageError: a file is missing or damaged.
+        """
+        return load_record(self.folder / _RECORD), load_record(self.folder / _CLEAN), self._measured()
+
+    def _measured(self) -> Measured:
+        path = self.folder / _MEASURED
+        plain = read_json(path)
+        try:
+            stages = {stage: _number(value) for stage, value in plain["ms_by_stage"].items()}
+            return Measured(stages, plain["peak_memory_mib"], _number(plain["wall_s"]))
+        except (AttributeError, KeyError, TypeError) as exc:
+            raise StorageError(
+                f"{path} is not what was measured of a cell; delete it, and the cell is run again"
+            ) from exc
 
 
 def _number(value: float | None) -> float:
-    return math.nan if value is None else value
+    return math.nan if value is None else float(value)
 
 
 def cells_of(settings: BenchSettings) -> list[Cell]:
@@ -113,6 +126,8 @@ def _refuse_unfitting(method: str, settings: BenchSettings) -> None:
 def prepare_folder(out: Path, settings: BenchSettings) -> None:
     """Make the folder, or take up one that was begun with the same settings, weights and version.
 
+    Where nothing was finished, other settings take the folder over: those before may have been mistyped.
+
     Raises:
         ConfigError: the folder belongs to other settings, or is not a benchmark's.
         StorageError: it cannot be read or written.
@@ -128,7 +143,9 @@ def prepare_folder(out: Path, settings: BenchSettings) -> None:
         return
     found = read_json(path)
     differing = [name for name in {**plain, **found} if plain.get(name) != found.get(name)]
-    if differing:
+    if differing and not any((out / CELLS).glob(f"*/{_MEASURED}")):
+        write_json(path, plain)
+    elif differing:
         raise ConfigError(
             f"{out} was begun with other settings ({', '.join(differing)} differ). Resume with the same ones, "
             "or name another folder with --out."
@@ -159,22 +176,16 @@ def run_grid(settings: BenchSettings, out: Path, *, jobs: int, on_progress: Call
     on_progress([cell for cell in cells if cell.files(out).done])
     if not tasks:
         return
-    # Spawned, also for one job: every cell starts from the same state of every library.
-    context = get_context("spawn")
-    with context.Manager() as manager, ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        queue = manager.Queue()
-        for task in tasks:
-            queue.put(task)
-        pending = {pool.submit(work, settings, out, queue, os.getpid()) for _ in range(min(jobs, len(tasks)))}
-        try:
-            while pending:
-                finished, pending = wait(pending, timeout=_POLL_S, return_when=FIRST_COMPLETED)
-                _raise_first(finished)
-                on_progress([cell for cell in cells if cell.files(out).done])
-        except BaseException:
-            for process in list(pool._processes.values()):
-                process.terminate()
-            raise
+    jobs = min(jobs, len(tasks))
+    with (
+        numbers_to_take(len(tasks)) as numbers,
+        run_in_processes(jobs, work, settings, out, tasks, numbers) as running,
+    ):
+        pending = running
+        while pending:
+            finished, pending = wait(pending, timeout=_POLL_S, return_when=FIRST_COMPLETED)
+            _raise_first(finished)
+            on_progress([cell for cell in cells if cell.files(out).done])
 
 
 def tasks_of(cells: Sequence[Cell]) -> list[tuple[Cell, ...]]:
@@ -204,24 +215,19 @@ def _raise_first(finished: set[Future[None]]) -> None:
             ) from exc
 
 
-def work(settings: BenchSettings, out: Path, tasks: Queue[tuple[Cell, ...]], parent: int) -> None:
-    """What one process does: task after task, until none is left or the parent is gone."""
-    # The parent hears of an interruption and ends its children; their own tracebacks would drown its words.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def work(settings: BenchSettings, out: Path, tasks: Sequence[tuple[Cell, ...]], numbers: Queue[int]) -> None:
+    """What one process does: task after task, by number, until none is left."""
     with contextlib.closing(Workbench(settings)) as bench:
         write_json(out / SUBJECT, bench.facts())
-        while (task := _next(tasks)) is not None:
-            for cell in task:
-                if os.getppid() != parent:
-                    return
+        for number in _taken(numbers):
+            for cell in tasks[number]:
                 run_one(bench, cell, out)
 
 
-def _next(tasks: Queue[tuple[Cell, ...]]) -> tuple[Cell, ...] | None:
-    try:
-        return tasks.get_nowait()
-    except Empty:
-        return None
+def _taken(numbers: Queue[int]) -> Iterator[int]:
+    with contextlib.suppress(Empty):
+        while True:
+            yield numbers.get_nowait()
 
 
 def run_one(bench: Workbench, cell: Cell, out: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -53,6 +55,17 @@ def parse_protocol(text: str) -> ProtocolChoice:
             free = [*([_OVER] if latency_aware else []), *known]
             raise ConfigError(f"protocol {text!r}: {key!r} is no option; expected {', '.join(free) or 'none'}")
     return ProtocolChoice(text, stream, given, latency_aware)
+
+
+def file_stem(text: str) -> str:
+    """A name for the files of a protocol as written, unlike that of any other protocol.
+
+    `dirichlet:delta=1e-3` and `dirichlet:delta=1e+3` differ in a character that a file name had better not have.
+    """
+    plain = re.sub(r"[^A-Za-z0-9._]+", "-", text)
+    if plain == text:
+        return text
+    return f"{plain[:60]}-{hashlib.sha256(text.encode('utf-8', 'backslashreplace')).hexdigest()[:8]}"
 
 
 def choosable_options(protocol: str) -> dict[str, object]:

@@ -79,6 +79,7 @@ class Workbench:
         torch.set_num_threads(settings.threads)
         self.settings = settings
         self.backbone, self.dataset = open_subject_and_data(settings)
+        self._refuse_what_cannot_be_streamed()
         self.preprocessor = Preprocessor(fitted_spec(self.backbone.preprocess))
         self.engine = RecordedEngine(_split_engine(self.backbone, settings))
         self._part: Part | None = None
@@ -135,6 +136,15 @@ class Workbench:
     def close(self) -> None:
         """Release the engine and what it recorded."""
         self.engine.close()
+
+    def _refuse_what_cannot_be_streamed(self) -> None:
+        """Lay out every stream, of which no frame is made yet, so that a fault in the last one is found first."""
+        settings = self.settings
+        for seed in settings.seeds:
+            _, streamed = split(self.dataset.images, settings.source_images, seed)
+            self._stream("continual", streamed, (CLEAN,), seed, {})
+            for choice in map(parse_protocol, settings.protocols):
+                self._stream(choice.stream, streamed, settings.corruptions, seed, choice.options)
 
     def _stream(
         self, name: str, pictures: PictureSet, domains: Sequence[str], seed: int, options: Mapping[str, Any]

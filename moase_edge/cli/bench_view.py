@@ -56,6 +56,7 @@ class BenchView:
         """These cells are done; the first call tells what an earlier run had finished."""
         first = not self._begun
         new = [cell for cell in done if cell not in self._seen]
+        numbers = range(len(self._seen) + 1, len(self._seen) + len(new) + 1)
         self._seen.update(new)
         if first:
             self._begin(new)
@@ -63,8 +64,8 @@ class BenchView:
         left = self._time_left()
         self._progress.update(self._task, completed=len(self._seen), left=left)
         if not self._on_terminal:
-            for cell in new:
-                place = f"{len(self._seen):4d}/{len(self._cells)}"
+            for number, cell in zip(numbers, new, strict=True):
+                place = f"{number:4d}/{len(self._cells)}"
                 print(
                     f"{place}  {cell.protocol}, seed {cell.seed}, {cell.method}  {left}",
                     file=sys.stderr,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 
@@ -54,6 +55,6 @@ class BenchSettings(Settings):
     pictures: int | None = Field(default=None, ge=2)
     source_images: int = Field(default=100, ge=0)
     batch_size: int = Field(default=16, ge=1)
-    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0,), min_length=1)
     bootstrap: int = Field(default=2000, ge=100)
     threads: int = Field(default=1, ge=1)

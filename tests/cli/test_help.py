@@ -30,10 +30,11 @@ PROGRAM = "import sys\nfrom moase_edge.cli import main\nmain(sys.argv[1:])"
 @pytest.mark.parametrize(
     ("command", "options"),
     [
-        ([], ["export", "run", "inspect", "demo", "--version", "--debug"]),
+        ([], ["export", "run", "inspect", "bench", "demo", "--version", "--debug"]),
         (["export"], ["--backbone", "--checkpoint", "--no-pretrained", "--adapt-blocks", "--out", "--force"]),
         (["run"], ["--camera", "--source", "--adapt", "--emit", "--report", "--max-frames", "--settings"]),
         (["inspect"], ["--json", "artifact"]),
+        (["bench"], ["--data", "--methods", "--protocols", "--seeds", "--jobs", "--out", "--compare", "--list"]),
         (["demo"], ["--frames", "--seed", "--force"]),
     ],
 )

@@ -109,6 +109,13 @@ def test_a_method_or_domain_of_one_run_alone_is_shown_as_missing() -> None:
     ]
 
 
+def test_a_change_with_an_interval_stands_in_for_the_difference_of_the_means() -> None:
+    """Paired over frames it need not be what the means over seeds differ by."""
+    changes = {"ours": Difference(-0.75, -1.5, -0.25), "gone": Difference(1.0, 1.0, 1.0)}
+    table = comparison_table([SOURCE, OURS], [SOURCE, OURS], changes=changes)
+    assert [(line[0], line[3]) for line in texts(table)] == [("source", "0.0"), ("ours", "-0.8 [-1.5, -0.2]")]
+
+
 def test_nothing_to_compare_is_refused() -> None:
     with pytest.raises(ConfigError, match="nothing to compare"):
         comparison_table([], [])
