@@ -8,6 +8,7 @@ from types import TracebackType
 from rich.console import Console
 
 from moase_edge.artifact.store import Artifact
+from moase_edge.cli.inspect_view import statistics_line
 
 
 class ExportView:
@@ -49,6 +50,7 @@ class ExportView:
             f"({manifest.moase.preset}, {manifest.moase.experts} experts of rank {manifest.moase.rank})\n"
             f"  parity with PyTorch, relative: taps {parity.taps:.1e}, logits {parity.logits:.1e}, gradients "
             f"{parity.gradients:.1e}; tolerance {parity.tolerance:.0e}\n"
+            f"  source statistics: {statistics_line(manifest.source_statistics)}\n"
             f"  next: moase-edge run --artifact {artifact.folder} --camera 0",
             markup=False,
             highlight=False,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from rich.markup import escape
 from rich.table import Table
 
-from moase_edge.artifact.manifest import Manifest
+from moase_edge.artifact.manifest import Manifest, SourceStatisticsEntry
 from moase_edge.artifact.specs import TensorSpec
 from moase_edge.artifact.store import Artifact
 
@@ -41,7 +41,15 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     for engine in manifest.engines:
         yield "engine", f"{engine.file}: {engine.runtime}, {engine.precision}, opset {engine.opset}"
     yield "parity", f"taps {parity.taps:.1e}, logits {parity.logits:.1e}, gradients {parity.gradients:.1e}"
+    yield "source statistics", statistics_line(manifest.source_statistics)
     yield "identity", manifest.identity
+
+
+def statistics_line(entry: SourceStatisticsEntry | None) -> str:
+    """From what source statistics were taken, for people."""
+    if entry is None:
+        return "none"
+    return f"from {entry.count} images of {entry.data} by {entry.command}, {entry.precision}, {entry.engine}"
 
 
 def _shape(tensor: TensorSpec) -> str:

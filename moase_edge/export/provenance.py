@@ -9,7 +9,7 @@ from importlib import metadata
 
 from torch import Tensor, nn
 
-from moase_edge.artifact.manifest import Provenance, canonical_json
+from moase_edge.artifact.manifest import Provenance, SourceStatisticsEntry, canonical_json
 from moase_edge.artifact.specs import SidecarSpec
 from moase_edge.config.moase import MoaseSettings
 
@@ -51,13 +51,20 @@ def identity_of(model: nn.Module, sidecar: nn.Module, spec: SidecarSpec, moase: 
 
 
 def reproduce_script(
-    provenance: Provenance, adapt_blocks: int, moase: MoaseSettings, classes: int, *, labels: bool = False
+    provenance: Provenance,
+    adapt_blocks: int,
+    moase: MoaseSettings,
+    classes: int,
+    *,
+    labels: bool = False,
+    statistics: SourceStatisticsEntry | None = None,
 ) -> str:
     """A shell script that makes the artifact again; it names no path of the machine it was made on.
 
     Args:
         classes: K, as `--num-classes` takes it.
         labels: whether class names came from a file.
+        statistics: what source statistics were recorded from.
     """
     command = ["moase-edge", "export", "--backbone", provenance.backbone]
     origin = {"pretrained": ["--pretrained"], "random": ["--no-pretrained"], "checkpoint": []}
@@ -77,6 +84,11 @@ def reproduce_script(
     if labels:
         lines += _required("LABELS", "the file of class names")
         line += ' --labels "$LABELS"'
+    if statistics is not None:
+        lines += _required(
+            "SOURCE_DATA", f"the source images: {statistics.data}, of which {statistics.count} count"
+        )
+        line += ' --source-data "$SOURCE_DATA"'
     lines += [*_required("OUT", "the folder to write"), line + ' --out "$OUT" "$@"']
     return "\n".join(lines) + "\n"
 
