@@ -30,9 +30,13 @@ PROGRAM = "import sys\nfrom moase_edge.cli import main\nmain(sys.argv[1:])"
 @pytest.mark.parametrize(
     ("command", "options"),
     [
-        ([], ["export", "run", "inspect", "demo", "--version", "--debug"]),
-        (["export"], ["--backbone", "--checkpoint", "--no-pretrained", "--adapt-blocks", "--out", "--force"]),
+        ([], ["export", "run", "calibrate", "inspect", "demo", "--version", "--debug"]),
+        (
+            ["export"],
+            ["--backbone", "--checkpoint", "--no-pretrained", "--adapt-blocks", "--source-data", "--force"],
+        ),
         (["run"], ["--camera", "--source", "--adapt", "--emit", "--report", "--max-frames", "--settings"]),
+        (["calibrate"], ["--source", "--artifact", "--max-frames", "--force"]),
         (["inspect"], ["--json", "artifact"]),
         (["demo"], ["--frames", "--seed", "--force"]),
     ],
