@@ -38,12 +38,22 @@ FileName = Annotated[str, AfterValidator(_inside_the_folder)]
 Digest = Annotated[str, AfterValidator(_sha256)]
 
 
+def _plain_name(name: str) -> str:
+    if not name or not name.isprintable() or "/" in name:
+        raise ValueError("not a plain name without a path")
+    return name
+
+
+PlainName = Annotated[str, AfterValidator(_plain_name)]
+Precision = Literal["fp32"]
+
+
 class EngineEntry(Settings):
     """One engine of the artifact and what it needs of a device."""
 
     file: FileName
     runtime: Literal["onnx"] = "onnx"
-    precision: Literal["fp32"] = "fp32"
+    precision: Precision = "fp32"
     opset: int = Field(ge=18)
 
 
@@ -68,6 +78,25 @@ class Provenance(Settings):
     versions: dict[str, str]
 
 
+class SourceStatisticsEntry(Settings):
+    """Where the source statistics lie and what they were taken from.
+
+    Attributes:
+        data: name of the folder or file with the images, without the path to it.
+        count: images that took part.
+        precision: of the engine that they were taken on; another one's error would look like a shift.
+        engine: what ran it.
+        command: what recorded them; `reproduce.sh` makes those of `export` again.
+    """
+
+    file: FileName
+    data: PlainName
+    count: int = Field(ge=2)
+    precision: Precision
+    engine: str
+    command: Literal["export", "calibrate"]
+
+
 class ParityFigures(Settings):
     """Worst deviations from in-block MoASE in PyTorch; parity.json has them one by one."""
 
@@ -82,6 +111,7 @@ class Manifest(Settings):
     """The content of manifest.json.
 
     Attributes:
+        source_statistics: None where the artifact was made without source images.
         identity: sha256 over weights, split, MoASE settings and preprocessing; adapted state is bound to it.
         files: sha256 of every other file in the folder.
         manifest_sha256: of this manifest without this field, as canonical JSON.
@@ -102,6 +132,7 @@ class Manifest(Settings):
     moase: MoaseSettings
     engines: tuple[EngineEntry, ...] = Field(min_length=1)
     parity: ParityFigures
+    source_statistics: SourceStatisticsEntry | None = None
     files: dict[FileName, Digest]
     manifest_sha256: Digest
 
@@ -110,6 +141,8 @@ class Manifest(Settings):
         unhashed = [engine.file for engine in self.engines if engine.file not in self.files]
         if unhashed:
             raise ValueError(f"no hash is given of {', '.join(unhashed)}, which an engine runs")
+        if self.source_statistics is not None and self.source_statistics.file not in self.files:
+            raise ValueError(f"no hash is given of {self.source_statistics.file}, the source statistics")
         if self.labels is not None and len(self.labels) != self.sidecar.classes:
             raise ValueError(f"{len(self.labels)} labels for {self.sidecar.classes} classes")
         return self

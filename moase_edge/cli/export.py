@@ -43,6 +43,12 @@ def export(
     seed: Annotated[
         int, typer.Option(min=0, max=2**63 - 1, help="Of random weights and of the adapters' start.")
     ] = 0,
+    source_data: Annotated[
+        str | None,
+        typer.Option(
+            help="Images the model was made for (a folder or glob of pictures, a video): record their statistics."
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder to write. Default: artifacts/BACKBONE.", show_default=False)
     ] = None,
@@ -65,6 +71,7 @@ def export(
             adapt_blocks=adapt_blocks,
             moase=moase,
             seed=seed,
+            source_data=source_data,
         )
         folder = out or Path("artifacts") / backbone
         with ExportView() as view:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from moase_edge.artifact.manifest import Manifest
 from moase_edge.artifact.store import Artifact
-from moase_edge.cli.inspect_view import preprocess_line
+from moase_edge.cli.inspect_view import preprocess_line, statistics_line
 from moase_edge.models.labels import IMAGENET_CLASSES
 
 
@@ -54,6 +54,7 @@ class ExportView:
             f"  parity with PyTorch, relative: taps {parity.taps:.1e}, logits {parity.logits:.1e}, gradients "
             f"{parity.gradients:.1e}; tolerance {parity.tolerance:.0e}",
             f"  preprocess: {preprocess_line(manifest.preprocess)}",
+            f"  source statistics: {statistics_line(manifest.source_statistics)}",
             *_notes(manifest),
             f"  next: moase-edge run --artifact {artifact.folder} --camera 0",
         ]

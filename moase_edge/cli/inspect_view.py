@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from rich.markup import escape
 from rich.table import Table
 
-from moase_edge.artifact.manifest import Manifest
+from moase_edge.artifact.manifest import Manifest, SourceStatisticsEntry
 from moase_edge.artifact.preprocess_spec import PreprocessSpec
 from moase_edge.artifact.specs import TensorSpec
 from moase_edge.artifact.store import Artifact
@@ -41,6 +41,7 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     for engine in manifest.engines:
         yield "engine", f"{engine.file}: {engine.runtime}, {engine.precision}, opset {engine.opset}"
     yield "parity", f"taps {parity.taps:.1e}, logits {parity.logits:.1e}, gradients {parity.gradients:.1e}"
+    yield "source statistics", statistics_line(manifest.source_statistics)
     yield "identity", manifest.identity
 
 
@@ -49,6 +50,13 @@ def preprocess_line(spec: PreprocessSpec) -> str:
     mean, std = (" ".join(f"{value:.4g}" for value in values) for values in (spec.mean, spec.std))
     size = f"{spec.height}x{spec.width}, {spec.crop_mode} crop {spec.crop_pct:g}, {spec.interpolation}"
     return f"{size}, mean {mean}, std {std}"
+
+
+def statistics_line(entry: SourceStatisticsEntry | None) -> str:
+    """From what source statistics were taken, for people."""
+    if entry is None:
+        return "none"
+    return f"from {entry.count} images of {entry.data} by {entry.command}, {entry.precision}, {entry.engine}"
 
 
 def _shape(tensor: TensorSpec) -> str:

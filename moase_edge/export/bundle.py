@@ -14,14 +14,17 @@ import torch
 
 from moase_edge.adapt.sidecar import Sidecar, new_sidecar, save_sidecar
 from moase_edge.artifact.files import new_folder, refuse_existing, refuse_unnamed
-from moase_edge.artifact.manifest import EngineEntry, Provenance
+from moase_edge.artifact.manifest import EngineEntry, Provenance, SourceStatisticsEntry
 from moase_edge.artifact.store import MANIFEST, Artifact, load_artifact, write_manifest
+from moase_edge.calib.source_data import open_source_data, write_source_statistics
 from moase_edge.config.moase import MoaseSettings
+from moase_edge.engines.base import Engine
 from moase_edge.engines.onnx_runtime import OnnxRuntimeEngine, require_onnxruntime
 from moase_edge.errors import GateError
 from moase_edge.export.onnx import export_onnx
 from moase_edge.export.parity import ParityReport, check_parity
 from moase_edge.export.provenance import identity_of, installed_versions, reproduce_script
+from moase_edge.frames.source import Source
 from moase_edge.models.build import Backbone, build_backbone
 from moase_edge.models.labels import read_labels
 from moase_edge.models.split import FrozenBackbone, sidecar_spec, sidecar_state, tensor_specs
@@ -49,6 +52,7 @@ class ExportRequest:
         labels: file with a name per class.
         adapt_blocks: k, how many of the last blocks get an adapter.
         moase: settings of the adapters.
+        source_data: folder or glob of pictures, or a video, of the source domain; None records no statistics.
     """
 
     backbone: str
@@ -59,6 +63,7 @@ class ExportRequest:
     adapt_blocks: int = 1
     moase: MoaseSettings = field(default_factory=MoaseSettings)
     seed: int = 0
+    source_data: str | None = None
 
 
 def export_artifact(
@@ -70,6 +75,7 @@ def export_artifact(
         ConfigError: unknown name, labels that do not fit, or `out` exists or is no place for an artifact.
         EngineError: ONNX Runtime, which the parity check needs, is missing.
         CheckpointError, ExportError: the weights or the graph.
+        SourceError, CalibrationError: the source images; nothing is written.
         GateError: parity with in-block MoASE does not hold; nothing is written.
         StorageError: `out` cannot be written.
     """
@@ -77,6 +83,19 @@ def export_artifact(
     refuse_existing(out, force=force, marker=MANIFEST)
     refuse_unnamed(out)
     require_onnxruntime()
+    # Opened before the long work, which images that are not there would make useless.
+    with (
+        open_source_data(request.source_data)
+        if request.source_data is not None
+        else contextlib.nullcontext() as images
+    ):
+        _export(request, images, out, force=force, announce=announce)
+    return load_artifact(out, verify=False)
+
+
+def _export(
+    request: ExportRequest, images: Source | None, out: Path, *, force: bool, announce: StageListener
+) -> None:
     announce("building the backbone")
     backbone = build_backbone(
         request.backbone,
@@ -93,11 +112,15 @@ def export_artifact(
     sidecar = new_sidecar(spec, request.moase, frozen, seed=request.seed)
     with new_folder(out, force=force, marker=MANIFEST) as folder:
         opset = _write_engine(backbone, sidecar, folder, announce)
-        announce("checking parity with in-block MoASE")
-        parity = _check(backbone, sidecar, folder, seed=request.seed)
+        with contextlib.closing(OnnxRuntimeEngine(folder / ONNX_FILE)) as engine:
+            announce("checking parity with in-block MoASE")
+            parity = _check(backbone, sidecar, engine, seed=request.seed)
+            statistics = None
+            if images is not None:
+                announce("recording source statistics")
+                statistics = _record(backbone, sidecar, engine, images, folder)
         announce("writing the artifact")
-        _write_rest(request, backbone, sidecar, parity, folder, labels=labels, opset=opset)
-    return load_artifact(out, verify=False)
+        _write_rest(request, backbone, sidecar, parity, folder, labels=labels, opset=opset, statistics=statistics)
 
 
 def _fitting(labels: tuple[str, ...] | None, classes: int) -> tuple[str, ...] | None:
@@ -111,10 +134,9 @@ def _write_engine(backbone: Backbone, sidecar: Sidecar, folder: Path, announce: 
         return export_onnx(FrozenBackbone(backbone.model, sidecar.spec), inputs[0], outputs, folder / ONNX_FILE)
 
 
-def _check(backbone: Backbone, sidecar: Sidecar, folder: Path, *, seed: int) -> ParityReport:
+def _check(backbone: Backbone, sidecar: Sidecar, engine: Engine, *, seed: int) -> ParityReport:
     size = (backbone.preprocess.height, backbone.preprocess.width)
-    with contextlib.closing(OnnxRuntimeEngine(folder / ONNX_FILE)) as engine:
-        report = check_parity(backbone.model, engine, sidecar, size=size, seed=seed)
+    report = check_parity(backbone.model, engine, sidecar, size=size, seed=seed)
     if report.failures:
         worst = ", ".join(f"{name} {report.median(name):.2e}" for name in report.failures)
         raise GateError(
@@ -123,6 +145,14 @@ def _check(backbone: Backbone, sidecar: Sidecar, folder: Path, *, seed: int) -> 
             "Try another version of torch or onnxruntime."
         )
     return report
+
+
+def _record(
+    backbone: Backbone, sidecar: Sidecar, engine: Engine, images: Source, folder: Path
+) -> SourceStatisticsEntry:
+    return write_source_statistics(
+        folder, engine, sidecar, backbone.preprocess, images, precision="fp32", command="export"
+    )
 
 
 def _write_rest(
@@ -134,6 +164,7 @@ def _write_rest(
     *,
     labels: tuple[str, ...] | None,
     opset: int,
+    statistics: SourceStatisticsEntry | None,
 ) -> None:
     spec, moase = sidecar.spec, request.moase
     provenance = Provenance(
@@ -150,7 +181,14 @@ def _write_rest(
     (folder / PARITY_FILE).write_text(json.dumps(parity.as_json(), indent=1) + "\n", encoding="utf-8")
     script = folder / SCRIPT_FILE
     script.write_text(
-        reproduce_script(provenance, request.adapt_blocks, moase, spec.classes, labels=request.labels is not None),
+        reproduce_script(
+            provenance,
+            request.adapt_blocks,
+            moase,
+            spec.classes,
+            labels=request.labels is not None,
+            statistics=statistics,
+        ),
         encoding="utf-8",
     )
     script.chmod(0o755)
@@ -170,5 +208,6 @@ def _write_rest(
             "moase": moase,
             "engines": (EngineEntry(file=ONNX_FILE, opset=opset),),
             "parity": parity.figures(),
+            "source_statistics": statistics,
         },
     )

@@ -9,7 +9,7 @@ from importlib import metadata
 
 from torch import Tensor, nn
 
-from moase_edge.artifact.manifest import Provenance, canonical_json
+from moase_edge.artifact.manifest import Provenance, SourceStatisticsEntry, canonical_json
 from moase_edge.artifact.preprocess_spec import PreprocessSpec
 from moase_edge.artifact.specs import SidecarSpec
 from moase_edge.config.moase import MoaseSettings
@@ -55,13 +55,20 @@ def identity_of(
 
 
 def reproduce_script(
-    provenance: Provenance, adapt_blocks: int, moase: MoaseSettings, classes: int, *, labels: bool = False
+    provenance: Provenance,
+    adapt_blocks: int,
+    moase: MoaseSettings,
+    classes: int,
+    *,
+    labels: bool = False,
+    statistics: SourceStatisticsEntry | None = None,
 ) -> str:
     """A shell script that makes the artifact again; it names no path of the machine it was made on.
 
     Args:
         classes: K, as `--num-classes` takes it.
         labels: whether class names came from a file.
+        statistics: what source statistics were recorded from.
     """
     command = ["moase-edge", "export", "--backbone", provenance.backbone]
     origin = {"pretrained": ["--pretrained"], "random": ["--no-pretrained"], "checkpoint": []}
@@ -81,6 +88,11 @@ def reproduce_script(
     if labels:
         lines += _required("LABELS", "the file of class names, or to imagenet")
         line += ' --labels "$LABELS"'
+    if statistics is not None:
+        lines += _required(
+            "SOURCE_DATA", f"the source images: {statistics.data}, of which {statistics.count} count"
+        )
+        line += ' --source-data "$SOURCE_DATA"'
     lines += [*_required("OUT", "the folder to write"), line + ' --out "$OUT" "$@"']
     return "\n".join(lines) + "\n"
 

@@ -161,14 +161,15 @@ def test_progress_counts_each_cell_and_leaves_out_time_before_the_first(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_with_its_code_and_says_how_to_go_on(
-    number: signal.Signals, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(bench_command, "run_benchmark", lambda *given, **named: signal.raise_signal(number))
     before = signal.getsignal(number)
-    with pytest.raises(SystemExit) as end, bench_command._ended_by_signals(tmp_path):
-        signal.raise_signal(number)
+    with pytest.raises(SystemExit) as end:
+        bench_command.measure({"methods": ("edge",)}, tmp_path, jobs=1)
     assert end.value.code == 128 + number
     assert signal.getsignal(number) is before
-    assert f"finished cells are kept in {tmp_path}" in capsys.readouterr().out
+    assert f"finished cells are kept in {tmp_path}" in capfd.readouterr().err
 
 
 @pytest.mark.slow

@@ -30,9 +30,13 @@ PROGRAM = "import sys\nfrom moase_edge.cli import main\nmain(sys.argv[1:])"
 @pytest.mark.parametrize(
     ("command", "options"),
     [
-        ([], ["export", "run", "inspect", "bench", "demo", "--version", "--debug"]),
-        (["export"], ["--backbone", "--checkpoint", "--no-pretrained", "--adapt-blocks", "--out", "--force"]),
+        ([], ["export", "run", "calibrate", "inspect", "bench", "demo", "--version", "--debug"]),
+        (
+            ["export"],
+            ["--backbone", "--checkpoint", "--no-pretrained", "--adapt-blocks", "--source-data", "--force"],
+        ),
         (["run"], ["--camera", "--source", "--adapt", "--emit", "--report", "--max-frames", "--settings"]),
+        (["calibrate"], ["--source", "--artifact", "--max-frames", "--force"]),
         (["inspect"], ["--json", "artifact"]),
         (["bench"], ["--data", "--methods", "--protocols", "--seeds", "--jobs", "--out", "--compare", "--list"]),
         (["demo"], ["--frames", "--seed", "--force"]),

@@ -38,6 +38,7 @@ def test_the_facts_of_the_manifest_are_shown(artifact: Path, capsys: pytest.Capt
         "4 experts of rank 48",
         "Bx3x32x32",
         "backbone.onnx: onnx, fp32, opset",
+        "source statistics │ none",
     ):
         assert fact in flat, fact
     assert manifest["identity"][:20] in text

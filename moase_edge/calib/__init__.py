@@ -1,0 +1,1 @@
+"""What is measured on representative images and kept in the artifact."""

@@ -1,0 +1,99 @@
+"""Record what the frozen model sees of source images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from moase_edge.adapt.sidecar import Sidecar, Taps
+from moase_edge.artifact.source_statistics import QUANTITIES, SourceStatistics
+from moase_edge.artifact.specs import SidecarSpec
+from moase_edge.calib.running_moments import RunningMoments
+from moase_edge.engines.base import Engine
+from moase_edge.errors import CalibrationError, SourceError
+from moase_edge.frames.frame import Frame
+from moase_edge.frames.preprocess import Preprocessor
+
+FEWEST_IMAGES = 2
+
+
+def record_source_statistics(
+    engine: Engine, sidecar: Sidecar, preprocessor: Preprocessor, images: Iterable[Frame]
+) -> SourceStatistics:
+    """Mean and spread, by channel, of the taps and of what the head reads.
+
+    Images go through one by one, as in a live run, so that the result does not depend on a batch; none is kept.
+
+    Args:
+        engine: returns `mid` and `out`.
+        sidecar: at its source state.
+        images: frames of the source domain.
+
+    Raises:
+        CalibrationError: fewer than two images, or values that are not finite; names the image.
+        EngineError: the engine failed.
+        SourceError: an image cannot be prepared, or the source was lost.
+    """
+    running = {name: RunningMoments() for name in QUANTITIES}
+    count = 0
+    for frame in images:
+        for name, rows in _seen(engine, sidecar, preprocessor, frame).items():
+            running[name].add(rows)
+        count += 1
+    if count < FEWEST_IMAGES:
+        raise CalibrationError(too_few(count))
+    moments = {name: of.moments() for name, of in running.items()}
+    return SourceStatistics(**moments, count=count)
+
+
+def too_few(count: int) -> str:
+    """What is said of a source that has no spread."""
+    return (
+        f"source statistics need {FEWEST_IMAGES} images at least, better some hundred of what the model was "
+        f"trained for; got {count}. Name more."
+    )
+
+
+@torch.no_grad()
+def _seen(
+    engine: Engine, sidecar: Sidecar, preprocessor: Preprocessor, frame: Frame
+) -> dict[str, NDArray[np.float32]]:
+    """Vectors (n, C) of one image by quantity: the tokens that the head reads, and the features."""
+    outputs = engine.run(_prepared(preprocessor, frame))
+    taps = {name: outputs[name] for name in ("mid", "out")}
+    # Before the sidecar: an adapter does not take values that are not finite.
+    _refuse_non_finite(taps, frame)
+    features = sidecar(Taps(**{name: torch.from_numpy(tap) for name, tap in taps.items()})).features.numpy()
+    read = _read_tokens(sidecar.spec)
+    seen = {**{name: tap[0, read] for name, tap in taps.items()}, "features": features}
+    _refuse_non_finite(seen, frame)
+    return seen
+
+
+def _refuse_non_finite(values: Mapping[str, NDArray[np.float32]], frame: Frame) -> None:
+    for name, value in values.items():
+        if not np.isfinite(value).all():
+            raise CalibrationError(
+                f"{name} of {_title(frame)} is not finite: the model overflows on it. "
+                "Look at the image and leave it out, or take another engine or precision."
+            )
+
+
+def _read_tokens(spec: SidecarSpec) -> slice:
+    """Which tokens of a tap the pooling reads."""
+    first = 0 if spec.pooling == "token" or spec.pool_prefix else spec.prefix_tokens
+    return slice(first, spec.read_tokens)
+
+
+def _prepared(preprocessor: Preprocessor, frame: Frame) -> NDArray[np.float32]:
+    try:
+        return preprocessor.batch([frame.image])
+    except SourceError as exc:
+        raise SourceError(f"{_title(frame)}: {exc}") from exc
+
+
+def _title(frame: Frame) -> str:
+    return f"image {frame.index} ({frame.name})" if frame.name else f"image {frame.index}"
