@@ -14,7 +14,7 @@ import pytest
 from moase_edge.bench import bench_report
 from moase_edge.bench.bench_report import (
     BenchReport,
-    cost_table,
+    frame_cost_table,
     opening_lines,
     protocol_table,
     write_bench_report,
@@ -236,4 +236,4 @@ def test_troubles_have_columns_where_there_are_any(report: BenchReport, tmp_path
 def test_a_terminal_gets_fewer_columns_and_the_costs_of_the_methods(report: BenchReport) -> None:
     brief = protocol_table(report.protocols[0], brief=True)
     assert brief.columns == ("method", "mean", "against source", "forgetting", "updates", "ms/frame")
-    assert [row[:2] for row in cost_table(["cotta", "source"]).rows] == [("cotta", 36.0), ("source", 1.0)]
+    assert [row[:2] for row in frame_cost_table(["cotta", "source"]).rows] == [("cotta", 36.0), ("source", 1.0)]
