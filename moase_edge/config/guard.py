@@ -49,7 +49,7 @@ class GuardSettings(Settings):
     window: int = Field(default=64, ge=8, le=4096)
     warm_up: int = Field(default=32, ge=1)
     min_class_ratio: float = Field(default=1 / 3, ge=0, le=1)
-    min_entropy_ratio: float = Field(default=0.1, ge=0, le=1)
+    min_entropy_ratio: float = Field(default=0.25, ge=0, le=1)
     confident: float = Field(default=0.8, gt=0, le=1)
     min_confident: int = Field(default=16, ge=1)
     max_contradiction: float = Field(default=0.75, ge=0, le=1)
