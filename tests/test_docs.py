@@ -41,7 +41,13 @@ def named(text: str) -> set[str]:
 def test_every_setting_of_the_learner_is_documented_with_its_choices() -> None:
     text = section(METHOD, "### Settings of one's own")
     assert named(text) == set(AdaptSettings.model_fields)
-    for choices in (adapt.TrainedPart, adapt.ViewName, adapt.ProximalForm, adapt.ProximalAnchor):
+    for choices in (
+        adapt.TrainedPart,
+        adapt.ObjectiveName,
+        adapt.ViewName,
+        adapt.ProximalForm,
+        adapt.ProximalAnchor,
+    ):
         assert all(f"`{choice}`" in text for choice in get_args(choices))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,20 +11,21 @@ from types import MappingProxyType
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from moase_edge.adapt.parts import distance, experts_of, names_to_train, trained_parts
+from moase_edge.adapt.reservoir import Reservoir
 from moase_edge.adapt.sidecar import Sidecar, Taps
 from moase_edge.adapt.state import AdaptedState
 from moase_edge.adapt.views import VIEWS
-from moase_edge.errors import AdaptationError, ConfigError
-from moase_edge.moase.adapter import adapters_of
+from moase_edge.errors import AdaptationError
 from moase_edge.moase.choice import choose
-from moase_edge.moase.experts import Experts
-from moase_edge.moase.objectives import OBJECTIVES, Views
+from moase_edge.moase.objectives import FeatureMoments, Views, choose_objectives
+from moase_edge.moase.objectives.entropy import softmax_entropy
 from moase_edge.moase.proximal import PROXIMAL_FORMS
 from moase_edge.moase.restore import restore_at_random
 from moase_edge.moase.step import StepReport, forward_and_adapt
-from moase_edge.moase.teacher import make_teacher
+from moase_edge.moase.teacher import make_teacher, update_teacher
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,22 +44,27 @@ class Learner:
     Args:
         sidecar: at its source state; the learner takes it over as the student.
         train: parts that learn, of "adapter", "norm", "head"; all else is frozen.
+        source: moments of the source domain's features, for objectives that need them.
         objectives: weight of each objective, by name.
         view, view_strength: what the student sees (see `adapt.views`).
         proximal: form of the HP loss or "none"; `proximal_anchor` is "source" or "teacher".
         restore_probability: share of single weights set back to the source per step.
-        seed: of view and restore.
+        source_averaging: share of the way back to the source that the student goes after each step (ROID).
+        batch_from_reservoir: rows learned from again in each step, beside the new ones; 0 keeps none.
+        reservoir_capacity: rows kept for that (see `adapt.reservoir`).
+        seed: of view, restore and reservoir.
 
     The other arguments are those of `moase.step.forward_and_adapt` and of Adam.
 
     Raises:
-        ConfigError: an unknown name, or nothing to train or to minimise.
+        ConfigError: an unknown name, nothing to train or to minimise, or no `source` for what needs it.
     """
 
     def __init__(
         self,
         sidecar: Sidecar,
         *,
+        source: FeatureMoments | None = None,
         train: Sequence[str] = ("adapter",),
         lr: float = 1e-4,
         betas: tuple[float, float] = (0.9, 0.99),
@@ -70,6 +77,9 @@ class Learner:
         proximal_anchor: str = "source",
         proximal_weight: float = 0.01,
         restore_probability: float = 0.0,
+        source_averaging: float = 0.0,
+        batch_from_reservoir: int = 0,
+        reservoir_capacity: int = 64,
         seed: int = 0,
     ) -> None:
         self.student = sidecar.requires_grad_(False)
@@ -77,25 +87,21 @@ class Learner:
             part.requires_grad_(True)
         self.teacher = make_teacher(sidecar)
         self.source = make_teacher(sidecar)
-        names = [name for name, p in self.student.named_parameters() if p.requires_grad]
-        if not names:
-            raise ConfigError(
-                f"nothing to train: this sidecar has no weights in {', '.join(train) or 'no part'}. "
-                'Train its "adapter".'
-            )
-        if not objectives:
-            raise ConfigError(f"nothing to minimise: name one or more of {', '.join(OBJECTIVES)}.")
+        names = names_to_train(self.student, train)
         self._trained: list[Tensor] = [self.student.get_parameter(name) for name in names]
         self._averaged: list[Tensor] = [self.teacher.get_parameter(name) for name in names]
         self._original: list[Tensor] = [self.source.get_parameter(name) for name in names]
         self._optimizer = torch.optim.Adam(self._trained, lr=lr, betas=betas, fused=True)
-        self._objectives = [(choose("objective", OBJECTIVES, name), weight) for name, weight in objectives.items()]
+        self._objectives, self._moments = choose_objectives(objectives, source), source
         self._view, self._view_strength = choose("view", VIEWS, view), view_strength
         self._pull = self._pull_toward(proximal_anchor, proximal, proximal_weight)
         self._alpha, self._max_grad_norm = alpha, max_grad_norm
-        self._restore_probability = restore_probability
+        self._restore_probability, self._source_averaging = restore_probability, source_averaging
         self._seed = seed
         self._generator = torch.Generator(device=self._trained[0].device).manual_seed(seed)
+        self._batch_from_reservoir = batch_from_reservoir
+        self._reservoir = self._new_reservoir(reservoir_capacity) if batch_from_reservoir else None
+        self._clock = 0
         self.updates = 0
 
     @torch.no_grad()
@@ -103,38 +109,70 @@ class Learner:
         """The teacher's answer: logits (B, K), features (B, C), detached."""
         return cast(Views, self.teacher(taps))
 
-    def learn(self, taps: Taps, teacher: Views) -> StepReport:
-        """One step on a batch that the teacher has answered.
+    def learn(self, taps: Taps, teacher: Views, *, new: Tensor | None = None) -> StepReport:
+        """One step on a batch that the teacher has answered, and on rows of the reservoir beside it.
+
+        Args:
+            new: (B,) bool, which rows the reservoir is offered afterwards; None offers all.
 
         Raises:
             AdaptationError: loss or gradient is not finite; nothing was changed.
         """
         drawn_so_far = self._generator.get_state()
-        view = self._view(taps, self._view_strength, self._generator)
         try:
-            report = forward_and_adapt(
-                partial(self.student, view),
-                teacher,
-                trained=self._trained,
-                averaged=self._averaged,
-                optimizer=self._optimizer,
-                objectives=self._objectives,
-                proximal=self._pull,
-                alpha=self._alpha,
-                max_grad_norm=self._max_grad_norm,
-                restore=self._restore if self._restore_probability else None,
-            )
+            report = self._step(*self._with_stored(taps, teacher))
         except AdaptationError:
             self._generator.set_state(drawn_so_far)
             raise
         self.updates += 1
+        self._store(taps, teacher, new)
         return report
+
+    def _step(self, taps: Taps, teacher: Views) -> StepReport:
+        view = self._view(taps, self._view_strength, self._generator)
+        return forward_and_adapt(
+            partial(self.student, view),
+            teacher,
+            trained=self._trained,
+            averaged=self._averaged,
+            optimizer=self._optimizer,
+            objectives=self._objectives,
+            source=self._moments,
+            proximal=self._pull,
+            alpha=self._alpha,
+            max_grad_norm=self._max_grad_norm,
+            toward_source=self._average_with_source if self._source_averaging else None,
+            restore=self._restore if self._restore_probability else None,
+        )
+
+    def _with_stored(self, taps: Taps, teacher: Views) -> tuple[Taps, Views]:
+        """The batch and a sample of the reservoir, answered anew: its answers of old are another teacher's."""
+        if self._reservoir is None:
+            return taps, teacher
+        stored = self._reservoir.sample(self._batch_from_reservoir, self._generator)
+        if stored is None:
+            return taps, teacher
+        again = self.predict(stored)
+        views = Views(
+            logits=torch.cat([teacher.logits, again.logits]),
+            features=torch.cat([teacher.features, again.features]),
+        )
+        return Taps(*(torch.cat(pair) for pair in zip(taps, stored, strict=True))), views
+
+    def _store(self, taps: Taps, teacher: Views, new: Tensor | None) -> None:
+        if self._reservoir is None:
+            return
+        if new is not None:
+            taps = Taps(taps.mid[new], taps.out[new])
+            teacher = Views(logits=teacher.logits[new], features=teacher.features[new])
+        self._reservoir.add(taps, teacher.logits.argmax(dim=-1), relative_entropy(teacher.logits), self._clock)
+        self._clock += len(teacher.logits)
 
     def distance(self) -> TeacherDistance:
         """How far student, teacher and source lie apart."""
         return TeacherDistance(
-            student_teacher=_distance(self._trained, self._averaged),
-            teacher_source=_distance(self._averaged, self._original),
+            student_teacher=distance(self._trained, self._averaged),
+            teacher_source=distance(self._averaged, self._original),
         )
 
     def snapshot(self) -> AdaptedState:
@@ -145,6 +183,8 @@ class Learner:
             optimizer=copy.deepcopy(self._optimizer.state_dict()["state"]),
             generator=self._generator.get_state(),
             updates=self.updates,
+            reservoir=None if self._reservoir is None else self._reservoir.snapshot(),
+            clock=self._clock,
         )
 
     @torch.no_grad()
@@ -156,6 +196,7 @@ class Learner:
         moments, settings = copy.deepcopy(state.optimizer), self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": moments, "param_groups": settings})
         self._generator.set_state(state.generator)
+        self._refill(state)
         self.updates = state.updates
 
     @torch.no_grad()
@@ -165,7 +206,21 @@ class Learner:
         torch._foreach_copy_(self._averaged, self._original)
         self._optimizer.state.clear()
         self._generator.manual_seed(self._seed)
+        if self._reservoir is not None:
+            self._reservoir.reset()
+        self._clock = 0
         self.updates = 0
+
+    def _refill(self, state: AdaptedState) -> None:
+        if self._reservoir is not None:
+            self._reservoir.reset()
+            if state.reservoir is not None:
+                self._reservoir.restore(state.reservoir)
+        self._clock = state.clock
+
+    def _new_reservoir(self, capacity: int) -> Reservoir:
+        spec = self.student.spec
+        return Reservoir(capacity, spec.tap_tokens, spec.channels, device=self._trained[0].device)
 
     def _pull_toward(self, anchor: str, form: str, weight: float) -> Callable[[], Tensor] | None:
         anchors = {"source": self.source, "teacher": self.teacher}
@@ -175,30 +230,13 @@ class Learner:
             return None
         return lambda: weight * distance(experts_of(self.student), reference)
 
+    def _average_with_source(self) -> None:
+        update_teacher(self._trained, self._original, 1 - self._source_averaging)
+
     def _restore(self) -> None:
         restore_at_random(self._trained, self._original, self._restore_probability, self._generator)
 
 
-def trained_parts(sidecar: Sidecar, train: Sequence[str]) -> list[nn.Module]:
-    """The modules behind the names "adapter", "norm" and "head".
-
-    Raises:
-        ConfigError: another name.
-    """
-    parts: dict[str, list[nn.Module | None]] = {
-        "adapter": [sidecar.adapters],
-        "norm": [sidecar.norm, sidecar.fc_norm],
-        "head": [sidecar.head, sidecar.head_dist],
-    }
-    return [module for name in train for module in choose("part", parts, name) if module is not None]
-
-
-def experts_of(sidecar: Sidecar) -> list[Experts]:
-    """The experts of every adapter, in order."""
-    return [adapter.experts for adapter in adapters_of(sidecar)]
-
-
-def _distance(first: Sequence[Tensor], second: Sequence[Tensor]) -> float:
-    with torch.no_grad():
-        norms = torch._foreach_norm(torch._foreach_sub(list(first), list(second)))
-        return float(torch.stack(norms).norm())
+def relative_entropy(logits: Tensor) -> Tensor:
+    """Entropy of the softmax as a share of its most, ln K: (B, K) -> (B,), 0 (sure) to 1."""
+    return softmax_entropy(logits) / math.log(max(logits.shape[-1], 2))

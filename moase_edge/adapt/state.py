@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
+from moase_edge.adapt.reservoir import ReservoirState
+
 
 @dataclass(frozen=True, slots=True)
 class AdaptedState:
@@ -15,8 +17,10 @@ class AdaptedState:
     Attributes:
         student, teacher: trained parameters, in the learner's order.
         optimizer: what the optimiser keeps of each weight (Adam: two moments and a count), in the same order.
-        generator: state of the random generator of views and restore.
+        generator: state of the random generator of views, restore and samples of the reservoir.
         updates: steps taken.
+        reservoir: rows to learn from again; None where none are kept.
+        clock: rows offered to the reservoir.
     """
 
     student: list[Tensor]
@@ -24,3 +28,5 @@ class AdaptedState:
     optimizer: dict[int, Any]
     generator: Tensor
     updates: int
+    reservoir: ReservoirState | None = None
+    clock: int = 0

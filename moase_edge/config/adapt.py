@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from moase_edge.config.base import Settings
 from moase_edge.config.names import Preset
 
-ObjectiveName = Literal["consistency"]
+ObjectiveName = Literal["consistency", "alignment", "entropy", "soft-likelihood-ratio"]
 ProximalForm = Literal["none", "squared", "expert-norm", "tensor-norm"]
 ProximalAnchor = Literal["source", "teacher"]
 ViewName = Literal["same", "channel-dropout", "feature-noise"]
@@ -35,12 +35,15 @@ class AdaptSettings(Settings):
         betas: Adam's (paper: 0.9, 0.99).
         max_grad_norm: the gradient is scaled down to this norm.
         alpha: share of the teacher that stays in each average (paper: 0.999, half gone in 693 updates).
-        objectives: name and weight of each loss.
+        objectives: name and weight of each loss; `alignment` needs source statistics.
         view: what the student sees of the taps; `same` leaves it no signal at the start.
         view_strength: share of channels dropped, or noise in units of each tap's spread.
         proximal, proximal_anchor, proximal_weight: form, reference and mu of the HP loss.
         restore_probability: share of weights set back to the source per step (CoTTA: 0.01).
-        seed: of the view and of the restore.
+        source_averaging: share of the way back to the source that the student goes per step (ROID: 0.01).
+        batch_from_reservoir: rows of earlier frames that each step learns from again; 0 keeps none.
+        reservoir_capacity: rows that are kept for it.
+        seed: of the view, of the restore and of what is drawn from the reservoir.
     """
 
     train: Annotated[tuple[TrainedPart, ...], AfterValidator(_each_once)] = ("adapter",)
@@ -55,7 +58,19 @@ class AdaptSettings(Settings):
     proximal_anchor: ProximalAnchor = "source"
     proximal_weight: float = Field(default=0.01, ge=0, allow_inf_nan=False)
     restore_probability: float = Field(default=0.0, ge=0, le=1)
+    source_averaging: float = Field(default=0.0, ge=0, lt=1)
+    batch_from_reservoir: int = Field(default=0, ge=0, le=256)
+    reservoir_capacity: int = Field(default=64, ge=1, le=4096)
     seed: int = Field(default=0, ge=0, lt=2**63)
+
+    @model_validator(mode="after")
+    def _reservoir_holds_a_sample(self) -> AdaptSettings:
+        if self.batch_from_reservoir > self.reservoir_capacity:
+            raise ValueError(
+                f"batch_from_reservoir is {self.batch_from_reservoir}, and the reservoir holds "
+                f"{self.reservoir_capacity} rows; raise reservoir_capacity or take fewer"
+            )
+        return self
 
 
 # The published steps; on the split they are labelled variants (only the sidecar learns).

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from moase_edge.errors import AdaptationError
-from moase_edge.moase.objectives import Objective, Views
+from moase_edge.moase.objectives import FeatureMoments, Objective, Views
 from moase_edge.moase.teacher import update_teacher
 
 
@@ -38,9 +38,11 @@ def forward_and_adapt(
     averaged: Sequence[Tensor],
     optimizer: Optimizer,
     objectives: Sequence[tuple[Objective, float]],
+    source: FeatureMoments | None = None,
     proximal: Callable[[], Tensor] | None = None,
     alpha: float,
     max_grad_norm: float,
+    toward_source: Callable[[], None] | None = None,
     restore: Callable[[], None] | None = None,
 ) -> StepReport:
     """Student forward and backward, an optimiser step, the teacher's average, restore (arXiv 2405.16486).
@@ -53,9 +55,11 @@ def forward_and_adapt(
         trained: parameters that the optimiser owns.
         averaged: the teacher's counterparts, in the same order.
         objectives: with their weights.
+        source: moments of the source domain's features, for objectives that need them.
         proximal: the weighted HP term, or None.
         alpha: share of the teacher that stays, 0..1.
         max_grad_norm: the gradient is scaled down to this norm; infinity never scales.
+        toward_source: run after the optimiser and before the teacher's average, as ROID's average with the source.
         restore: run last, after the average, as CoTTA does.
 
     Raises:
@@ -63,7 +67,7 @@ def forward_and_adapt(
     """
     optimizer.zero_grad(set_to_none=True)
     views = student()
-    loss = torch.stack([weight * objective(views, teacher) for objective, weight in objectives]).sum()
+    loss = torch.stack([weight * objective(views, teacher, source) for objective, weight in objectives]).sum()
     pull = proximal() if proximal is not None else loss.new_zeros(())
     loss = loss + pull
     loss.backward()  # type: ignore[no-untyped-call]
@@ -71,6 +75,8 @@ def forward_and_adapt(
     report = StepReport(loss=float(loss.detach()), proximal=float(pull.detach()), grad_norm=float(grad_norm))
     refuse_non_finite(report)
     optimizer.step()
+    if toward_source is not None:
+        toward_source()
     update_teacher(averaged, trained, alpha)
     if restore is not None:
         restore()

@@ -129,8 +129,9 @@ class Pipeline:
             threads: of PyTorch, see `open`.
 
         Raises:
-            ConfigError: an unknown mode, or PyTorch is needed and cannot be imported.
-            ArtifactError: the artifact holds no sidecar that can be used.
+            ConfigError: an unknown mode, an objective without the source statistics that it needs, or PyTorch is
+                needed and cannot be imported.
+            ArtifactError: the artifact holds no sidecar, or no source statistics, that can be used.
         """
         schedule = parse_schedule(adapt)
         manifest = artifact.manifest
@@ -306,6 +307,7 @@ def _split_method(artifact: Artifact, engine: Engine, settings: AdaptSettings, t
 
     from moase_edge.adapt.learner import Learner
     from moase_edge.adapt.sidecar import load_sidecar
+    from moase_edge.adapt.source_moments import source_moments
     from moase_edge.runtime.split import SplitMethod
 
     manifest = artifact.manifest
@@ -314,7 +316,7 @@ def _split_method(artifact: Artifact, engine: Engine, settings: AdaptSettings, t
     elif threads is not None:
         torch.set_num_threads(threads)
     sidecar = load_sidecar(artifact.path("sidecar.safetensors"), manifest.sidecar, manifest.moase)
-    return SplitMethod(engine, Learner(sidecar, **settings.model_dump()))
+    return SplitMethod(engine, Learner(sidecar, source=source_moments(artifact), **settings.model_dump()))
 
 
 def _take(frames: Iterator[Frame], size: int, stages: Stages) -> tuple[list[Frame], SourceError | None]:

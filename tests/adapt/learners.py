@@ -12,13 +12,16 @@ from moase_edge.adapt.state import AdaptedState
 from moase_edge.moase.step import StepReport
 from tests.adapt.backbones import random_taps, sidecar_of, small_vit
 
-# Every kind of state takes part: gates, norm and head, optimiser, random view and random restore.
+# Every kind of state takes part: gates, norm and head, optimiser, random view and restore, a full reservoir.
 BUSY: dict[str, Any] = {
     "train": ("adapter", "norm", "head"),
     "lr": 1e-3,
     "alpha": 0.9,
     "view_strength": 0.3,
     "restore_probability": 0.05,
+    "source_averaging": 0.01,
+    "batch_from_reservoir": 3,
+    "reservoir_capacity": 4,
 }
 
 
@@ -56,7 +59,11 @@ def flattened(state: AdaptedState) -> list[Any]:
     """A snapshot as one list of copied tensors and numbers, in a fixed order."""
     moments = [state.optimizer[index] for index in sorted(state.optimizer)]
     tensors = [*state.student, *state.teacher, *(moment[key] for moment in moments for key in sorted(moment))]
-    return [*(tensor.clone() for tensor in tensors), state.generator.clone(), torch.tensor(state.updates)]
+    if state.reservoir is not None:
+        kept = state.reservoir
+        tensors += [*kept.taps, kept.predicted, kept.uncertainty, kept.time]
+    counts = torch.tensor([state.updates, state.clock])
+    return [*(tensor.clone() for tensor in tensors), state.generator.clone(), counts]
 
 
 def assert_same_state(found: list[Any], expected: list[Any]) -> None:

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from moase_edge.adapt.learner import Learner, experts_of
+from moase_edge.adapt.learner import Learner
+from moase_edge.adapt.parts import experts_of
 from moase_edge.adapt.sidecar import Sidecar, Taps
 from moase_edge.config.moase import MoaseSettings
 from moase_edge.errors import AdaptationError, ConfigError

@@ -7,7 +7,8 @@ from typing import Any, get_args
 import pytest
 
 from moase_edge.adapt import tail
-from moase_edge.adapt.learner import Learner, trained_parts
+from moase_edge.adapt.learner import Learner
+from moase_edge.adapt.parts import trained_parts
 from moase_edge.adapt.views import VIEWS
 from moase_edge.artifact.specs import Activation, Pooling
 from moase_edge.config.adapt import (

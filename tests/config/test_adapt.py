@@ -37,6 +37,12 @@ NAN, INFINITY = float("nan"), float("inf")
         ({"proximal_anchor": "student"}, "proximal_anchor"),
         ({"proximal_weight": INFINITY}, "proximal_weight"),
         ({"restore_probability": 1.1}, "restore_probability"),
+        ({"source_averaging": 1}, "source_averaging"),
+        ({"source_averaging": NAN}, "source_averaging"),
+        ({"batch_from_reservoir": -1}, "batch_from_reservoir"),
+        ({"batch_from_reservoir": 257}, "batch_from_reservoir"),
+        ({"reservoir_capacity": 0}, "reservoir_capacity"),
+        ({"reservoir_capacity": 4097}, "reservoir_capacity"),
         ({"seed": -1}, "seed"),
         ({"seed": 2**63}, "seed"),
         ({"learning_rate": 1e-4}, "learning_rate"),
@@ -45,6 +51,12 @@ NAN, INFINITY = float("nan"), float("inf")
 def test_settings_that_no_learner_can_use_are_refused_by_name(values: dict[str, Any], place: str) -> None:
     with pytest.raises(ConfigError, match=rf"1 fault in AdaptSettings:\n  {place}\b"):
         load_settings(AdaptSettings, values)
+
+
+def test_a_sample_that_the_reservoir_cannot_hold_is_refused() -> None:
+    with pytest.raises(ConfigError, match="batch_from_reservoir is 33, and the reservoir holds 32 rows"):
+        load_settings(AdaptSettings, {"batch_from_reservoir": 33, "reservoir_capacity": 32})
+    load_settings(AdaptSettings, {"batch_from_reservoir": 32, "reservoir_capacity": 32})
 
 
 def test_a_wrong_name_is_answered_with_the_right_ones() -> None:
@@ -60,6 +72,12 @@ def test_published_presets_keep_the_published_numbers() -> None:
         assert math.isinf(preset.max_grad_norm)
     assert ADAPT_PRESETS["official"].restore_probability == 0.01
     assert ADAPT_PRESETS["paper"].restore_probability == 0
+
+
+def test_no_preset_averages_with_the_source_or_learns_from_a_reservoir() -> None:
+    for preset in ADAPT_PRESETS.values():
+        assert (preset.source_averaging, preset.batch_from_reservoir) == (0, 0)
+        assert preset.objectives == {"consistency": 1.0}
 
 
 def test_settings_survive_a_round_trip_through_plain_values() -> None:

@@ -12,14 +12,14 @@ from torch import Tensor
 from torch.optim import SGD, Adam, Optimizer
 
 from moase_edge.errors import AdaptationError
-from moase_edge.moase.objectives import Objective, Views
+from moase_edge.moase.objectives import FeatureMoments, Objective, Views
 from moase_edge.moase.step import StepReport, forward_and_adapt
 
 INFINITY = math.inf
 TEACHER = Views(logits=torch.zeros(1, 2), features=torch.zeros(1, 1))
 
 
-def total(student: Views, teacher: Views) -> Tensor:
+def total(student: Views, teacher: Views, source: FeatureMoments | None = None, /) -> Tensor:
     return student.logits.sum()
 
 
@@ -31,6 +31,8 @@ def adapt(
     loss: Callable[[Tensor], Tensor] = torch.clone,
     objectives: list[tuple[Objective, float]] | None = None,
     proximal: Callable[[], Tensor] | None = None,
+    source: FeatureMoments | None = None,
+    toward_source: Callable[[], None] | None = None,
     restore: Callable[[], None] | None = None,
     alpha: float = 0.5,
     max_grad_norm: float = INFINITY,
@@ -46,6 +48,8 @@ def adapt(
         proximal=proximal,
         alpha=alpha,
         max_grad_norm=max_grad_norm,
+        source=source,
+        toward_source=toward_source,
         restore=restore,
     )
 
@@ -65,6 +69,30 @@ def test_optimiser_comes_before_average_and_average_before_restore() -> None:
     # 1 - 0.5 * 1 = 0.5 was averaged with 1; were it restored first, the average would be 5.
     assert average.tolist() == [0.75]
     assert weight.tolist() == [9]
+
+
+def test_average_with_the_source_comes_between_optimiser_and_teacher() -> None:
+    weight, average = leaf(1.0), torch.tensor([1.0])
+
+    def halve() -> None:
+        with torch.no_grad():
+            weight.mul_(0.5)
+
+    adapt(weight, average, SGD([weight], lr=0.5), toward_source=halve)
+    # (1 - 0.5 * 1) / 2 = 0.25; were the teacher first, it would be at 0.75.
+    assert weight.tolist() == [0.25]
+    assert average.tolist() == [0.625]
+
+
+def test_objectives_are_given_the_source_moments() -> None:
+    weight, source = leaf(1.0), FeatureMoments(mean=torch.tensor([3.0]), std=torch.tensor([1.0]))
+
+    def from_mean(student: Views, teacher: Views, source: FeatureMoments | None, /) -> Tensor:
+        assert source is not None
+        return (student.features - source.mean).square().sum()
+
+    report = adapt(weight, torch.zeros(1), SGD([weight], lr=0.1), objectives=[(from_mean, 1.0)], source=source)
+    assert report.loss == pytest.approx(4)
 
 
 def test_teacher_lags_behind_the_student() -> None:
@@ -101,7 +129,7 @@ def test_infinite_bound_never_scales() -> None:
 def test_weighted_objectives_and_proximal_add_up() -> None:
     weight = leaf(2.0)
 
-    def square(student: Views, teacher: Views) -> Tensor:
+    def square(student: Views, teacher: Views, source: FeatureMoments | None, /) -> Tensor:
         return student.logits.square().sum()
 
     report = adapt(
@@ -150,7 +178,15 @@ def test_nothing_changes_when_loss_or_gradient_is_not_finite(
         pytest.fail("restored after a failed step")
 
     with pytest.raises(AdaptationError, match=r"not finite.*left as they were"):
-        adapt(weight, average, optimizer, loss=loss, max_grad_norm=max_grad_norm, restore=restore)
+        adapt(
+            weight,
+            average,
+            optimizer,
+            loss=loss,
+            max_grad_norm=max_grad_norm,
+            toward_source=restore,
+            restore=restore,
+        )
     assert torch.equal(weight, before[0])
     assert torch.equal(average, before[1])
     state = optimizer.state_dict()["state"][0]

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from moase_edge.artifact.store import load_artifact
+from moase_edge.calib.on_site import calibrate_source
+from moase_edge.calib.source_data import open_source_data
 from moase_edge.config.adapt import AdaptSettings
 from moase_edge.data.digits import load_digits_split
 from moase_edge.engines.choose import open_engine
@@ -106,6 +108,20 @@ def test_two_runs_over_the_same_files_are_the_same_but_for_their_times(
     assert journals[0] == journals[1]
     assert len(journals[0]) == 12
     assert all(line["update"]["grad_norm"] > 0 for line in journals[0])
+
+
+def test_alignment_takes_the_artifacts_source_statistics_and_is_refused_where_there_are_none(
+    digits_artifact: Path, digits_folder: Path, tmp_path: Path
+) -> None:
+    settings = AdaptSettings(objectives={"alignment": 1.0}, lr=0.02, alpha=0.5)
+    with pytest.raises(ConfigError, match=r"alignment needs.*calibrate --source"):
+        Pipeline.open(digits_artifact, settings=settings, threads=1)
+    copy = shutil.copytree(digits_artifact, tmp_path / "digits")
+    calibrate_source(load_artifact(copy), open_source_data(str(digits_folder)), max_images=10)
+    held = answers(copy, digits_folder, adapt="hold")
+    aligned = answers(copy, digits_folder, settings=settings)
+    assert np.array_equal(held[0], aligned[0])
+    assert not np.allclose(held[-1], aligned[-1], atol=1e-3)
 
 
 def timeless(line: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from moase_edge.adapt.sidecar import Sidecar, Taps
 from moase_edge.engines.base import Engine
 from moase_edge.errors import ConfigError
+from moase_edge.moase.objectives import FeatureMoments
 from moase_edge.runtime.stages import Stages
 
 # Of the source images, which may be too many for one batch.
@@ -36,10 +37,21 @@ def see(engine: Engine, sidecar: Sidecar, images: NDArray[np.float32], stages: S
     return Seen(views.features, views.logits, outputs["logits"])
 
 
+def source_features(engine: Engine, sidecar: Sidecar, images: NDArray[np.float32]) -> Tensor:
+    """Features of the source images: (n, 3, H, W) -> (n, C)."""
+    chunks = [images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK)]
+    return torch.cat([see(engine, sidecar, chunk, Stages()).features for chunk in chunks])
+
+
 def source_mean(engine: Engine, sidecar: Sidecar, images: NDArray[np.float32]) -> Tensor:
     """Mean feature of the source images: (n, 3, H, W) -> (C,)."""
-    chunks = [images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK)]
-    return torch.cat([see(engine, sidecar, chunk, Stages()).features for chunk in chunks]).mean(dim=0)
+    return source_features(engine, sidecar, images).mean(dim=0)
+
+
+def source_moments(engine: Engine, sidecar: Sidecar, images: NDArray[np.float32]) -> FeatureMoments:
+    """Mean and spread of the features of the source images: (n, 3, H, W) -> (C,) each."""
+    features = source_features(engine, sidecar, images)
+    return FeatureMoments(mean=features.mean(dim=0), std=features.std(dim=0, correction=0))
 
 
 def linear_head(sidecar: Sidecar, method: str) -> nn.Linear:

@@ -19,7 +19,7 @@ from moase_edge.config.names import Preset
 from moase_edge.errors import AdaptationError
 from moase_edge.moase.adapter import MoaseAdapter, adapters_of
 from moase_edge.moase.inject import inject
-from moase_edge.moase.objectives import OBJECTIVES, Views
+from moase_edge.moase.objectives import Views, choose_objectives
 from moase_edge.moase.proximal import PROXIMAL_FORMS
 from moase_edge.moase.restore import restore_at_random
 from moase_edge.moase.step import StepReport, forward_and_adapt
@@ -57,6 +57,7 @@ class FullNetworkMethod:
         self._original = [weight.detach().clone() for weight in self._trained]
         self._optimizer = torch.optim.Adam(self._trained, lr=settings.lr, betas=settings.betas, fused=True)
         self._settings = settings
+        self._objectives = choose_objectives(settings.objectives, None)
         self._generator = torch.Generator().manual_seed(settings.seed)
         self.name = f"full network, {moase.preset}"
         self.failures: dict[str, int] = {}
@@ -88,7 +89,7 @@ class FullNetworkMethod:
             trained=self._trained,
             averaged=self._averaged,
             optimizer=self._optimizer,
-            objectives=[(OBJECTIVES[name], weight) for name, weight in settings.objectives.items()],
+            objectives=self._objectives,
             proximal=self._pull if settings.proximal != "none" else None,
             alpha=settings.alpha,
             max_grad_norm=settings.max_grad_norm,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,9 +19,10 @@ from moase_edge.bench.methods.answered import (
     whole_network_prediction,
 )
 from moase_edge.bench.methods.augment import RandomView
-from moase_edge.bench.methods.losses import soft_likelihood_ratio, softmax_entropy, symmetric_cross_entropy
+from moase_edge.bench.methods.losses import symmetric_cross_entropy
 from moase_edge.bench.methods.norm_layers import norm_parameter_names, train_only
 from moase_edge.bench.subject import Subject
+from moase_edge.moase.objectives.soft_likelihood_ratio import likelihood_ratios, sample_weights
 from moase_edge.moase.teacher import update_teacher
 from moase_edge.runtime.method import Prediction, Update
 from moase_edge.runtime.stages import Stages
@@ -53,13 +53,6 @@ class RoidSettings:
     clip: float = 0.99
     eps: float = 1e-5
     window: int = 64
-
-
-class SampleWeights(NamedTuple):
-    """(B,) each: weights, and which frames are kept at all."""
-
-    weights: Tensor
-    kept: Tensor
 
 
 class Roid:
@@ -131,34 +124,13 @@ class Roid:
         mean = F.softmax(logits.detach(), dim=-1).mean(dim=0)
         if bool(torch.isfinite(mean).all()):
             self._mean_answer = torch.lerp(mean, self._mean_answer, settings.mean_momentum)
-        ratio = soft_likelihood_ratio(logits[kept], clip=settings.clip, eps=settings.eps)
+        ratio = likelihood_ratios(logits[kept], clip=settings.clip, eps=settings.eps)
         seen = self._network(self._view(batch.frames[kept], self._generator))
         consistency = symmetric_cross_entropy(seen, logits[kept])
         return ((ratio + consistency) * weights[kept]).sum() / len(batch.frames), kept
 
     def close(self) -> None:
         """Nothing to release."""
-
-
-def sample_weights(logits: Tensor, mean_answer: Tensor, temperature: float) -> SampleWeights:
-    """exp(diversity * certainty / temperature), both rescaled to 0..1 over the batch.
-
-    Frames that are less diverse than the mean of the batch are dropped.
-
-    Args:
-        logits: (B, K).
-        mean_answer: (K,).
-    """
-    answers = F.softmax(logits, dim=-1)
-    diversity = rescaled(1 - F.cosine_similarity(mean_answer[None], answers, dim=1))
-    certainty = rescaled(-softmax_entropy(logits))
-    return SampleWeights(torch.exp(diversity * certainty / temperature), diversity >= diversity.mean())
-
-
-def rescaled(values: Tensor) -> Tensor:
-    """To 0..1; all 0 where the values are equal, which turns every weight to NaN in the authors' code."""
-    span = values.max() - values.min()
-    return (values - values.min()) / span if float(span) > 0 else torch.zeros_like(values)
 
 
 def prior_corrected(logits: Tensor) -> Tensor:

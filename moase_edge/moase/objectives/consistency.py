@@ -5,10 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from moase_edge.moase.objectives.views import Views
+from moase_edge.moase.objectives.views import FeatureMoments, Views
 
 
-def consistency(student: Views, teacher: Views) -> Tensor:
+def consistency(student: Views, teacher: Views, _source: FeatureMoments | None = None, /) -> Tensor:
     """CE(student, stopgrad(teacher)), the cross-entropy against soft labels (arXiv 2405.16486, the loss).
 
     Its gradient in the student's logits is `p_student - p_teacher`: with equal weights and equal views it is 0

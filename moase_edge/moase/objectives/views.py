@@ -1,4 +1,4 @@
-"""What an objective is given of a network."""
+"""What an objective is given of a network and of its source domain."""
 
 from __future__ import annotations
 
@@ -21,9 +21,25 @@ class Views:
     features: Tensor
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class FeatureMoments:
+    """Of the source domain's features, by channel: mean and population standard deviation, both (C,)."""
+
+    mean: Tensor
+    std: Tensor
+
+
 class Objective(Protocol):
     """A loss of the student's answer, given the teacher's answer to the same frames (detached)."""
 
-    def __call__(self, student: Views, teacher: Views) -> Tensor:
-        """A scalar, averaged over the batch."""
+    def __call__(self, student: Views, teacher: Views, source: FeatureMoments | None, /) -> Tensor:
+        """A scalar, averaged over the batch. `source` may be None for those that are not in NEEDS_SOURCE."""
         ...
+
+
+def without_source(name: str) -> str:
+    """What is said of an objective that needs the source domain's moments where there are none."""
+    return (
+        f"the objective {name} needs the mean and spread of source features, and there are none. Record them "
+        "with `moase-edge export --source-data` or `moase-edge calibrate --source`, or choose another objective."
+    )

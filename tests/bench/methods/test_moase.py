@@ -13,6 +13,7 @@ from moase_edge.bench.methods.split_learner import build_edge, build_published
 from moase_edge.bench.subject import Subject
 from moase_edge.config.adapt import ADAPT_PRESETS, AdaptSettings
 from moase_edge.config.moase import MoaseSettings
+from moase_edge.errors import ConfigError
 from moase_edge.runtime.stages import Stages
 from tests.bench.methods.subjects import (
     CLASSES,
@@ -98,3 +99,36 @@ def test_the_shipped_method_reads_one_token_and_starts_as_the_frozen_model() -> 
     assert prediction.frozen_logits is not None
     assert np.allclose(prediction.logits, prediction.frozen_logits, atol=1e-5)
     assert method.learn(prediction) is not None
+
+
+def aligning(sources: int) -> Subject:
+    images = frames(sources, seed=99) if sources else None
+    adapt = AdaptSettings(objectives={"alignment": 1.0}, view="same")
+    return Subject.in_torch(tiny_backbone(), adapt=adapt, source_images=images)
+
+
+def test_alignment_is_with_the_moments_of_the_subjects_source_images() -> None:
+    subject = aligning(20)
+    method, images = build_edge(subject, 0), frames(4)
+    with torch.no_grad():
+        network = subject.network()
+        source, seen = (
+            network.forward_head(network.forward_features(torch.from_numpy(x)), pre_logits=True)
+            for x in (frames(20, seed=99), images)
+        )
+    unit = source.std(0, correction=0)
+    off = (seen.mean(0) - source.mean(0)) / unit, (seen.std(0, correction=0) - unit) / unit
+    _, update = run(method, images)
+    assert update is not None
+    assert update["loss"] == pytest.approx(sum(float(part.square().mean()) for part in off), rel=1e-3)
+
+
+def test_alignment_without_source_images_is_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match="alignment needs pictures of the source domain"):
+        build_edge(aligning(0), 0)
+
+
+def test_the_whole_network_has_no_source_moments() -> None:
+    settings = ADAPT_PRESETS["paper"].model_copy(update={"objectives": {"alignment": 1.0}})
+    with pytest.raises(ConfigError, match="alignment needs the mean and spread"):
+        FullNetworkMethod(tiny_subject().network(), PUBLISHED["paper"], settings)

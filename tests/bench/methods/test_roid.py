@@ -10,13 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from moase_edge.bench.methods.losses import soft_likelihood_ratio, symmetric_cross_entropy
+from moase_edge.bench.methods.losses import symmetric_cross_entropy
 from moase_edge.bench.methods.norm_layers import norm_parameter_names, train_only
-from moase_edge.bench.methods.roid import Roid, RoidSettings, prior_corrected, rescaled, sample_weights
+from moase_edge.bench.methods.roid import Roid, RoidSettings, prior_corrected
+from moase_edge.moase.objectives.soft_likelihood_ratio import likelihood_ratios, sample_weights
 from moase_edge.runtime.stages import Stages
 from tests.bench.methods.subjects import CLASSES, changed, frames, run, tiny_network, weights_of
-
-UNIFORM = torch.full((2,), 0.5)
 
 
 def brighter(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -26,39 +25,6 @@ def brighter(images: Tensor, generator: torch.Generator) -> Tensor:
 def roid(settings: RoidSettings | None = None) -> tuple[Roid, nn.Module]:
     network = tiny_network()
     return Roid(network, brighter, settings or RoidSettings(), classes=CLASSES, seed=0), network
-
-
-def test_rescaled_values_span_zero_to_one() -> None:
-    assert rescaled(torch.tensor([2.0, 6.0, 3.0])).tolist() == [0.0, 1.0, 0.25]
-
-
-def test_equal_values_are_rescaled_to_zero_rather_than_to_nan() -> None:
-    assert rescaled(torch.tensor([5.0])).tolist() == [0.0]
-    assert rescaled(torch.tensor([5.0, 5.0])).tolist() == [0.0, 0.0]
-
-
-def test_weights_of_three_frames_by_hand() -> None:
-    p = torch.tensor([[0.5, 0.5], [0.9, 0.1], [0.75, 0.25]])
-    cosine = [float((row * 0.5).sum() / (row.norm() * 0.5 * 2**0.5)) for row in p]
-    entropy = [float(-(row * row.log()).sum()) for row in p]
-    diversity = (1 - cosine[2]) / (1 - cosine[1])  # of the third, between the first's 0 and the second's 1
-    certainty = (entropy[0] - entropy[2]) / (entropy[0] - entropy[1])
-    weights, kept = sample_weights(p.log(), UNIFORM, temperature=1 / 3)
-    expected = [1.0, math.exp(3), math.exp(3 * diversity * certainty)]
-    assert weights.tolist() == pytest.approx(expected, rel=1e-4)
-    assert kept.tolist() == [False, True, diversity >= (1 + diversity) / 3]
-
-
-def test_frames_like_the_mean_answer_are_dropped() -> None:
-    p = torch.tensor([[0.99, 0.01], [0.95, 0.05], [0.02, 0.98]])
-    _, kept = sample_weights(p.log(), torch.tensor([0.9, 0.1]), temperature=1 / 3)
-    assert kept.tolist() == [False, False, True]
-
-
-def test_equal_frames_are_all_kept_with_equal_weight() -> None:
-    weights, kept = sample_weights(torch.zeros(3, 2), UNIFORM, temperature=1 / 3)
-    assert weights.tolist() == [1.0] * 3
-    assert kept.tolist() == [True] * 3
 
 
 def test_logits_are_multiplied_by_the_smoothed_prior_and_the_number_of_classes() -> None:
@@ -83,7 +49,7 @@ def expected_step(images: Tensor) -> tuple[float, dict[str, Tensor]]:
     trained = train_only(network, names)
     logits = network(images)
     weights, kept = sample_weights(logits.detach(), torch.full((CLASSES,), 1 / CLASSES), settings.temperature)
-    ratio = soft_likelihood_ratio(logits, clip=0.99, eps=1e-5)
+    ratio = likelihood_ratios(logits, clip=0.99, eps=1e-5)
     seen = network(images + 0.1)
     loss = ((ratio + symmetric_cross_entropy(seen, logits)) * weights * kept).sum() / len(images)
     gradients = torch.autograd.grad(loss, trained)
