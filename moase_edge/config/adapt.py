@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 from moase_edge.config.base import Settings
 from moase_edge.config.names import Preset
 
-ObjectiveName = Literal["consistency"]
+ObjectiveName = Literal["consistency", "reverse-kl"]
 ProximalForm = Literal["none", "squared", "expert-norm", "tensor-norm"]
 ProximalAnchor = Literal["source", "teacher"]
 ViewName = Literal["same", "channel-dropout", "feature-noise"]

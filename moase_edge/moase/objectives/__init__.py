@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from moase_edge.moase.objectives.consistency import consistency
+from moase_edge.moase.objectives.reverse_kl import reverse_kl
 from moase_edge.moase.objectives.views import Objective, Views
 
-OBJECTIVES: dict[str, Objective] = {"consistency": consistency}
+OBJECTIVES: dict[str, Objective] = {"consistency": consistency, "reverse-kl": reverse_kl}
 
-__all__ = ["OBJECTIVES", "Objective", "Views", "consistency"]
+__all__ = ["OBJECTIVES", "Objective", "Views", "consistency", "reverse_kl"]
