@@ -12,6 +12,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from moase_edge.adapt.augmented import Rerun, augmented_frames
 from moase_edge.adapt.sidecar import Sidecar, Taps
 from moase_edge.adapt.state import AdaptedState
 from moase_edge.adapt.views import VIEWS
@@ -20,6 +21,7 @@ from moase_edge.moase.adapter import adapters_of
 from moase_edge.moase.choice import choose
 from moase_edge.moase.experts import Experts
 from moase_edge.moase.objectives import OBJECTIVES, Views
+from moase_edge.moase.policy import AugmentPolicy
 from moase_edge.moase.proximal import PROXIMAL_FORMS
 from moase_edge.moase.restore import restore_at_random
 from moase_edge.moase.step import StepReport, forward_and_adapt
@@ -43,7 +45,8 @@ class Learner:
         sidecar: at its source state; the learner takes it over as the student.
         train: parts that learn, of "adapter", "norm", "head"; all else is frozen.
         objectives: weight of each objective, by name.
-        view, view_strength: what the student sees (see `adapt.views`).
+        view, view_strength: what the student sees (see `adapt.views`, `adapt.augmented`).
+        augment_policy: of the view "augmented-frame": "fixed" or "learned".
         proximal: form of the HP loss or "none"; `proximal_anchor` is "source" or "teacher".
         restore_probability: share of single weights set back to the source per step.
         seed: of view and restore.
@@ -66,6 +69,7 @@ class Learner:
         objectives: Mapping[str, float] = MappingProxyType({"consistency": 1.0}),
         view: str = "channel-dropout",
         view_strength: float = 0.1,
+        augment_policy: str = "fixed",
         proximal: str = "squared",
         proximal_anchor: str = "source",
         proximal_weight: float = 0.01,
@@ -91,6 +95,7 @@ class Learner:
         self._optimizer = torch.optim.Adam(self._trained, lr=lr, betas=betas, fused=True)
         self._objectives = [(choose("objective", OBJECTIVES, name), weight) for name, weight in objectives.items()]
         self._view, self._view_strength = choose("view", VIEWS, view), view_strength
+        self._augmented = augmented_frames(view, view_strength, augment_policy, seed=seed)
         self._pull = self._pull_toward(proximal_anchor, proximal, proximal_weight)
         self._alpha, self._max_grad_norm = alpha, max_grad_norm
         self._restore_probability = restore_probability
@@ -98,19 +103,28 @@ class Learner:
         self._generator = torch.Generator(device=self._trained[0].device).manual_seed(seed)
         self.updates = 0
 
+    @property
+    def augments(self) -> bool:
+        """Whether an update needs the frames again, and another engine run."""
+        return self._augmented is not None
+
     @torch.no_grad()
     def predict(self, taps: Taps) -> Views:
         """The teacher's answer: logits (B, K), features (B, C), detached."""
         return cast(Views, self.teacher(taps))
 
-    def learn(self, taps: Taps, teacher: Views) -> StepReport:
+    def learn(self, taps: Taps, teacher: Views, rerun: Rerun | None = None) -> StepReport:
         """One step on a batch that the teacher has answered.
+
+        Args:
+            rerun: the same batch's frames; needed where the learner `augments`.
 
         Raises:
             AdaptationError: loss or gradient is not finite; nothing was changed.
+            ConfigError: frames are needed and were not given.
         """
         drawn_so_far = self._generator.get_state()
-        view = self._view(taps, self._view_strength, self._generator)
+        view = self._view(self._seen(taps, teacher, rerun), self._view_strength, self._generator)
         try:
             report = forward_and_adapt(
                 partial(self.student, view),
@@ -128,6 +142,8 @@ class Learner:
             self._generator.set_state(drawn_so_far)
             raise
         self.updates += 1
+        if self._augmented is not None:
+            self._augmented.learn(report.loss - report.proximal)
         return report
 
     def distance(self) -> TeacherDistance:
@@ -145,6 +161,7 @@ class Learner:
             optimizer=copy.deepcopy(self._optimizer.state_dict()["state"]),
             generator=self._generator.get_state(),
             updates=self.updates,
+            policy=self._policy.snapshot() if self._policy is not None else None,
         )
 
     @torch.no_grad()
@@ -157,6 +174,8 @@ class Learner:
         self._optimizer.load_state_dict({"state": moments, "param_groups": settings})
         self._generator.set_state(state.generator)
         self.updates = state.updates
+        if self._policy is not None and state.policy is not None:
+            self._policy.restore(state.policy)
 
     @torch.no_grad()
     def reset(self) -> None:
@@ -166,6 +185,22 @@ class Learner:
         self._optimizer.state.clear()
         self._generator.manual_seed(self._seed)
         self.updates = 0
+        if self._policy is not None:
+            self._policy.reset()
+
+    @property
+    def _policy(self) -> AugmentPolicy | None:
+        return None if self._augmented is None else self._augmented.policy
+
+    def _seen(self, taps: Taps, teacher: Views, rerun: Rerun | None) -> Taps:
+        if self._augmented is None:
+            return taps
+        if rerun is None:
+            raise ConfigError(
+                "the view augmented-frame runs the engine on augmented frames, and this update was given none. "
+                "Pass them, or choose a view of the taps."
+            )
+        return self._augmented.taps(rerun, teacher.logits, self._generator)
 
     def _pull_toward(self, anchor: str, form: str, weight: float) -> Callable[[], Tensor] | None:
         anchors = {"source": self.source, "teacher": self.teacher}

@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
+from moase_edge.moase.policy import PolicyState
+
 
 @dataclass(frozen=True, slots=True)
 class AdaptedState:
@@ -17,6 +19,7 @@ class AdaptedState:
         optimizer: what the optimiser keeps of each weight (Adam: two moments and a count), in the same order.
         generator: state of the random generator of views and restore.
         updates: steps taken.
+        policy: of augmented frames, where it is learned.
     """
 
     student: list[Tensor]
@@ -24,3 +27,4 @@ class AdaptedState:
     optimizer: dict[int, Any]
     generator: Tensor
     updates: int
+    policy: PolicyState | None = None

@@ -56,6 +56,8 @@ def flattened(state: AdaptedState) -> list[Any]:
     """A snapshot as one list of copied tensors and numbers, in a fixed order."""
     moments = [state.optimizer[index] for index in sorted(state.optimizer)]
     tensors = [*state.student, *state.teacher, *(moment[key] for moment in moments for key in sorted(moment))]
+    if state.policy is not None:
+        tensors += [*state.policy.weights, torch.tensor(state.policy.baseline)]
     return [*(tensor.clone() for tensor in tensors), state.generator.clone(), torch.tensor(state.updates)]
 
 
