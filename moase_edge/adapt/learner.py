@@ -13,15 +13,17 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from moase_edge.adapt.augmented import Rerun, augmented_frames
 from moase_edge.adapt.parts import distance, experts_of, names_to_train, trained_parts
 from moase_edge.adapt.reservoir import Reservoir
 from moase_edge.adapt.sidecar import Sidecar, Taps
 from moase_edge.adapt.state import AdaptedState
 from moase_edge.adapt.views import VIEWS
-from moase_edge.errors import AdaptationError
+from moase_edge.errors import AdaptationError, ConfigError
 from moase_edge.moase.choice import choose
 from moase_edge.moase.objectives import FeatureMoments, Views, choose_objectives
 from moase_edge.moase.objectives.entropy import softmax_entropy
+from moase_edge.moase.policy import AugmentPolicy
 from moase_edge.moase.proximal import PROXIMAL_FORMS
 from moase_edge.moase.restore import restore_at_random
 from moase_edge.moase.step import StepReport, forward_and_adapt
@@ -46,7 +48,8 @@ class Learner:
         train: parts that learn, of "adapter", "norm", "head"; all else is frozen.
         source: moments of the source domain's features, for objectives that need them.
         objectives: weight of each objective, by name.
-        view, view_strength: what the student sees (see `adapt.views`).
+        view, view_strength: what the student sees (see `adapt.views`, `adapt.augmented`).
+        augment_policy: of the view "augmented-frame": "fixed" or "learned".
         proximal: form of the HP loss or "none"; `proximal_anchor` is "source" or "teacher".
         restore_probability: share of single weights set back to the source per step.
         source_averaging: share of the way back to the source that the student goes after each step (ROID).
@@ -73,6 +76,7 @@ class Learner:
         objectives: Mapping[str, float] = MappingProxyType({"consistency": 1.0}),
         view: str = "channel-dropout",
         view_strength: float = 0.1,
+        augment_policy: str = "fixed",
         proximal: str = "squared",
         proximal_anchor: str = "source",
         proximal_weight: float = 0.01,
@@ -94,6 +98,7 @@ class Learner:
         self._optimizer = torch.optim.Adam(self._trained, lr=lr, betas=betas, fused=True)
         self._objectives, self._moments = choose_objectives(objectives, source), source
         self._view, self._view_strength = choose("view", VIEWS, view), view_strength
+        self._augmented = augmented_frames(view, view_strength, augment_policy, seed=seed)
         self._pull = self._pull_toward(proximal_anchor, proximal, proximal_weight)
         self._alpha, self._max_grad_norm = alpha, max_grad_norm
         self._restore_probability, self._source_averaging = restore_probability, source_averaging
@@ -104,27 +109,38 @@ class Learner:
         self._clock = 0
         self.updates = 0
 
+    @property
+    def augments(self) -> bool:
+        """Whether an update needs the frames again, and another engine run."""
+        return self._augmented is not None
+
     @torch.no_grad()
     def predict(self, taps: Taps) -> Views:
         """The teacher's answer: logits (B, K), features (B, C), detached."""
         return cast(Views, self.teacher(taps))
 
-    def learn(self, taps: Taps, teacher: Views, *, new: Tensor | None = None) -> StepReport:
+    def learn(
+        self, taps: Taps, teacher: Views, *, new: Tensor | None = None, rerun: Rerun | None = None
+    ) -> StepReport:
         """One step on a batch that the teacher has answered, and on rows of the reservoir beside it.
 
         Args:
             new: (B,) bool, which rows the reservoir is offered afterwards; None offers all.
+            rerun: the same batch's frames; needed where the learner `augments`.
 
         Raises:
             AdaptationError: loss or gradient is not finite; nothing was changed.
+            ConfigError: frames are needed and were not given.
         """
         drawn_so_far = self._generator.get_state()
         try:
-            report = self._step(*self._with_stored(taps, teacher))
+            report = self._step(*self._with_stored(self._seen(taps, teacher, rerun), teacher))
         except AdaptationError:
             self._generator.set_state(drawn_so_far)
             raise
         self.updates += 1
+        if self._augmented is not None:
+            self._augmented.learn(report.loss - report.proximal)
         self._store(taps, teacher, new)
         return report
 
@@ -185,6 +201,7 @@ class Learner:
             updates=self.updates,
             reservoir=None if self._reservoir is None else self._reservoir.snapshot(),
             clock=self._clock,
+            policy=self._policy.snapshot() if self._policy is not None else None,
         )
 
     @torch.no_grad()
@@ -198,6 +215,8 @@ class Learner:
         self._generator.set_state(state.generator)
         self._refill(state)
         self.updates = state.updates
+        if self._policy is not None and state.policy is not None:
+            self._policy.restore(state.policy)
 
     @torch.no_grad()
     def reset(self) -> None:
@@ -210,6 +229,22 @@ class Learner:
             self._reservoir.reset()
         self._clock = 0
         self.updates = 0
+        if self._policy is not None:
+            self._policy.reset()
+
+    @property
+    def _policy(self) -> AugmentPolicy | None:
+        return None if self._augmented is None else self._augmented.policy
+
+    def _seen(self, taps: Taps, teacher: Views, rerun: Rerun | None) -> Taps:
+        if self._augmented is None:
+            return taps
+        if rerun is None:
+            raise ConfigError(
+                "the view augmented-frame runs the engine on augmented frames, and this update was given none. "
+                "Pass them, or choose a view of the taps."
+            )
+        return self._augmented.taps(rerun, teacher.logits, self._generator)
 
     def _refill(self, state: AdaptedState) -> None:
         if self._reservoir is not None:

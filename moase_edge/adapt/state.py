@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from moase_edge.adapt.reservoir import ReservoirState
+from moase_edge.moase.policy import PolicyState
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class AdaptedState:
         updates: steps taken.
         reservoir: rows to learn from again; None where none are kept.
         clock: rows offered to the reservoir.
+        policy: of augmented frames, where it is learned.
     """
 
     student: list[Tensor]
@@ -30,3 +32,4 @@ class AdaptedState:
     updates: int
     reservoir: ReservoirState | None = None
     clock: int = 0
+    policy: PolicyState | None = None

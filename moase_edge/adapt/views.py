@@ -43,4 +43,6 @@ VIEWS: dict[str, View] = {
     "same": same,
     "channel-dropout": channel_dropout,
     "feature-noise": feature_noise,
+    # The taps are those of augmented frames already (see `adapt.augmented`).
+    "augmented-frame": same,
 }

@@ -28,6 +28,7 @@ FRAME_COSTS: Mapping[str, float] = {
     "roid": 6.0,  # two views, each forward and backward
     "official": 4.64,  # teacher forward; student forward, backward
     "paper": 4.64,
+    "moase++": 9.28,  # as MoASE, once on the frames as they are and once on the augmented ones
     "official-split": 1.1,
     "paper-split": 1.1,
     "edge": 1.0,

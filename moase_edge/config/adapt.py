@@ -9,10 +9,11 @@ from pydantic import AfterValidator, Field, model_validator
 from moase_edge.config.base import Settings
 from moase_edge.config.names import Preset
 
-ObjectiveName = Literal["consistency", "alignment", "entropy", "soft-likelihood-ratio"]
+ObjectiveName = Literal["consistency", "alignment", "entropy", "soft-likelihood-ratio", "reverse-kl"]
 ProximalForm = Literal["none", "squared", "expert-norm", "tensor-norm"]
 ProximalAnchor = Literal["source", "teacher"]
-ViewName = Literal["same", "channel-dropout", "feature-noise"]
+ViewName = Literal["same", "channel-dropout", "feature-noise", "augmented-frame"]
+AugmentPolicyName = Literal["fixed", "learned"]
 TrainedPart = Literal["adapter", "norm", "head"]
 
 
@@ -36,8 +37,11 @@ class AdaptSettings(Settings):
         max_grad_norm: the gradient is scaled down to this norm.
         alpha: share of the teacher that stays in each average (paper: 0.999, half gone in 693 updates).
         objectives: name and weight of each loss; `alignment` needs source statistics.
-        view: what the student sees of the taps; `same` leaves it no signal at the start.
-        view_strength: share of channels dropped, or noise in units of each tap's spread.
+        view: what the student sees of the taps; `same` leaves it no signal at the start, `augmented-frame` costs
+            another engine run for each update.
+        view_strength: share of channels dropped, noise in units of each tap's spread, or the largest strength of
+            augmented frames.
+        augment_policy: strengths of augmented frames: `fixed` at view_strength, or `learned` up to it.
         proximal, proximal_anchor, proximal_weight: form, reference and mu of the HP loss.
         restore_probability: share of weights set back to the source per step (CoTTA: 0.01).
         source_averaging: share of the way back to the source that the student goes per step (ROID: 0.01).
@@ -54,6 +58,7 @@ class AdaptSettings(Settings):
     objectives: dict[ObjectiveName, Weight] = Field(default={"consistency": 1.0}, min_length=1)
     view: ViewName = "channel-dropout"
     view_strength: float = Field(default=0.1, ge=0, lt=1)
+    augment_policy: AugmentPolicyName = "fixed"
     proximal: ProximalForm = "squared"
     proximal_anchor: ProximalAnchor = "source"
     proximal_weight: float = Field(default=0.01, ge=0, allow_inf_nan=False)
@@ -64,12 +69,14 @@ class AdaptSettings(Settings):
     seed: int = Field(default=0, ge=0, lt=2**63)
 
     @model_validator(mode="after")
-    def _reservoir_holds_a_sample(self) -> AdaptSettings:
+    def _parts_fit_each_other(self) -> AdaptSettings:
         if self.batch_from_reservoir > self.reservoir_capacity:
             raise ValueError(
                 f"batch_from_reservoir is {self.batch_from_reservoir}, and the reservoir holds "
                 f"{self.reservoir_capacity} rows; raise reservoir_capacity or take fewer"
             )
+        if self.augment_policy == "learned" and self.view != "augmented-frame":
+            raise ValueError(f"augment_policy learned belongs to the view augmented-frame; got view {self.view}")
         return self
 
 

@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from moase_edge.adapt.augmented import Rerun
 from moase_edge.adapt.learner import Learner
 from moase_edge.adapt.sidecar import Taps
-from moase_edge.engines.base import Engine
+from moase_edge.engines.base import Engine, Tensors
 from moase_edge.moase.objectives import Views
+from moase_edge.moase.step import StepReport
 from moase_edge.runtime.method import Prediction, Update
 from moase_edge.runtime.stages import Stages
 
@@ -29,6 +31,7 @@ DISTANCE_EVERY = 10
 class _Answered:
     taps: Taps
     views: Views
+    images: NDArray[np.float32]
 
 
 class SplitMethod:
@@ -63,19 +66,17 @@ class SplitMethod:
             return frozen
         try:
             with stages.timed("sidecar"):
-                return self._adapted(
-                    Taps(torch.from_numpy(outputs["mid"]), torch.from_numpy(outputs["out"])), frozen
-                )
+                return self._adapted(_taps(outputs), frozen, images)
         except Exception as exc:  # whatever it is, the frozen answer stands
             self._go_frozen("sidecar", exc)
             return frozen
 
-    def _adapted(self, taps: Taps, frozen: Prediction) -> Prediction:
+    def _adapted(self, taps: Taps, frozen: Prediction, images: NDArray[np.float32]) -> Prediction:
         views = self._learner.predict(taps)
         logits = views.logits.numpy()
         finite = np.isfinite(logits).all(axis=1)
         if finite.all():
-            return Prediction(logits, frozen.logits, finite, _Answered(taps, views))
+            return Prediction(logits, frozen.logits, finite, _Answered(taps, views, images))
         if not self.failures[_NON_FINITE]:
             logger.warning("an adapted answer is not finite; the frozen one is given. Further ones are counted.")
         self.failures[_NON_FINITE] += int((~finite).sum())
@@ -86,12 +87,18 @@ class SplitMethod:
         if self._failed or not isinstance(prediction.memory, _Answered):
             return None
         try:
-            report = self._learner.learn(prediction.memory.taps, prediction.memory.views)
+            report = self._step(prediction.memory)
             distances = self._distances() if self._learner.updates % DISTANCE_EVERY == 1 else {}
         except Exception as exc:  # whatever it is, the answers go on
             self._go_frozen("learner", exc)
             return None
         return {"loss": report.loss, "proximal": report.proximal, "grad_norm": report.grad_norm, **distances}
+
+    def _step(self, batch: _Answered) -> StepReport:
+        if not self._learner.augments:
+            return self._learner.learn(batch.taps, batch.views)
+        rerun = Rerun(batch.images, lambda frames: _taps(self._engine.run(frames)))
+        return self._learner.learn(batch.taps, batch.views, rerun=rerun)
 
     def _distances(self) -> dict[str, float]:
         distance = self._learner.distance()
@@ -108,3 +115,7 @@ class SplitMethod:
     def close(self) -> None:
         """Release the engine."""
         self._engine.close()
+
+
+def _taps(outputs: Tensors) -> Taps:
+    return Taps(torch.from_numpy(outputs["mid"]), torch.from_numpy(outputs["out"]))

@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from moase_edge.errors import ConfigError
+from moase_edge.moase.augment_frames import affine, symmetric
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,27 +41,18 @@ class LightAugment:
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """B x 3 x H x W, float, of any range, to the same; `generator` lives on the CPU."""
         shifted = self._move(images, generator)
-        factor = 1 + self.max_contrast * _symmetric(len(images), generator).to(images)
+        factor = 1 + self.max_contrast * symmetric(len(images), generator=generator).to(images)
         mean = shifted.mean(dim=(1, 2, 3), keepdim=True)
         return mean + factor.view(-1, 1, 1, 1) * (shifted - mean)
 
     def _move(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        B, _, height, width = images.shape
-        angle = math.radians(self.max_angle_deg) * _symmetric(B, generator)
-        scale = 1 + self.max_scale * _symmetric(B, generator)
-        # The sampling grid spans -1..1, so a shift by the whole width is 2.
-        shift_x, shift_y = (2 * self.max_shift * _symmetric(B, generator) for _ in range(2))
-        cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
-        aspect = height / width
-        rows = [
-            torch.stack([cos, -sin * aspect, shift_x], dim=1),
-            torch.stack([sin / aspect, cos, shift_y], dim=1),
-        ]
-        theta = torch.stack(rows, dim=1).to(images)  # B x 2 x 3
-        grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-        return F.grid_sample(images - self.fill, grid, align_corners=False) + self.fill
-
-
-def _symmetric(count: int, generator: torch.Generator) -> Tensor:
-    """`count` numbers drawn uniformly from -1 to 1."""
-    return 2 * torch.rand(count, generator=generator) - 1
+        B = len(images)
+        moved = affine(
+            images - self.fill,
+            angle=math.radians(self.max_angle_deg) * symmetric(B, generator=generator),
+            scale=1 + self.max_scale * symmetric(B, generator=generator),
+            shift_x=self.max_shift * symmetric(B, generator=generator),
+            shift_y=self.max_shift * symmetric(B, generator=generator),
+            padding="zeros",
+        )
+        return moved + self.fill

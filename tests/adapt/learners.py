@@ -62,6 +62,8 @@ def flattened(state: AdaptedState) -> list[Any]:
     if state.reservoir is not None:
         kept = state.reservoir
         tensors += [*kept.taps, kept.predicted, kept.uncertainty, kept.time]
+    if state.policy is not None:
+        tensors += [*state.policy.weights, torch.tensor(state.policy.baseline)]
     counts = torch.tensor([state.updates, state.clock])
     return [*(tensor.clone() for tensor in tensors), state.generator.clone(), counts]
 

@@ -7,12 +7,14 @@ from typing import Any, get_args
 import pytest
 
 from moase_edge.adapt import tail
+from moase_edge.adapt.augmented import POLICIES
 from moase_edge.adapt.learner import Learner
 from moase_edge.adapt.parts import trained_parts
 from moase_edge.adapt.views import VIEWS
 from moase_edge.artifact.specs import Activation, Pooling
 from moase_edge.config.adapt import (
     ADAPT_PRESETS,
+    AugmentPolicyName,
     ObjectiveName,
     ProximalAnchor,
     ProximalForm,
@@ -34,6 +36,7 @@ from tests.adapt.backbones import random_taps, sidecar_of, small_vit
         (Preset, ADAPT_PRESETS),
         (ObjectiveName, OBJECTIVES),
         (ViewName, VIEWS),
+        (AugmentPolicyName, POLICIES),
         (ProximalForm, ("none", *PROXIMAL_FORMS)),
         (Activation, tail.ACTIVATIONS),
         (Activation, set(accept.ACTIVATIONS.values())),

@@ -33,6 +33,8 @@ NAN, INFINITY = float("nan"), float("inf")
         ({"train": ("backbone",)}, "train.0"),
         ({"view": "rotate"}, "view"),
         ({"view_strength": 1}, "view_strength"),
+        ({"augment_policy": "random"}, "augment_policy"),
+        ({"augment_policy": "learned"}, "augment_policy learned belongs to the view augmented-frame"),
         ({"proximal": "cubed"}, "proximal"),
         ({"proximal_anchor": "student"}, "proximal_anchor"),
         ({"proximal_weight": INFINITY}, "proximal_weight"),
@@ -60,7 +62,7 @@ def test_a_sample_that_the_reservoir_cannot_hold_is_refused() -> None:
 
 
 def test_a_wrong_name_is_answered_with_the_right_ones() -> None:
-    with pytest.raises(ConfigError, match="'same', 'channel-dropout' or 'feature-noise'"):
+    with pytest.raises(ConfigError, match="'same', 'channel-dropout', 'feature-noise' or 'augmented-frame'"):
         load_settings(AdaptSettings, {"view": "rotate"})
 
 

@@ -53,6 +53,8 @@ class FakeEngine:
 class FakeLearner:
     """Answers with given logits; learns, or raises what it is told to raise."""
 
+    augments = False
+
     def __init__(
         self, logits: list[list[float]], *, predicting: Exception | None = None, learning: Exception | None = None
     ) -> None:
@@ -225,6 +227,49 @@ def test_a_real_learner_moves_only_by_learning() -> None:
         assert method.learn(method.predict(IMAGES, Stages())) is not None
     assert learner.updates == 20
     assert not np.array_equal(method.predict(IMAGES, Stages()).logits, first)
+
+
+class WatchedEngine(FakeEngine):
+    """Remembers what it ran; the first channel of its taps carries a pixel of each frame."""
+
+    def __init__(self) -> None:
+        super().__init__(FROZEN)
+        self.seen: list[NDArray[np.float32]] = []
+
+    def run(self, images: NDArray[np.float32]) -> Mapping[str, NDArray[np.float32]]:
+        self.seen.append(images.copy())
+        outputs = {name: array.copy() for name, array in self.outputs.items()}
+        for name in ("mid", "out"):
+            outputs[name][:, 0, 0] += images[:, 0, 0, 0]
+        return outputs
+
+
+@pytest.mark.parametrize("policy", ["fixed", "learned"])
+def test_augmented_frames_take_one_more_engine_run_an_update_and_none_an_answer(policy: str) -> None:
+    engine = WatchedEngine()
+    learner = Learner(tiny_sidecar(), view="augmented-frame", view_strength=0.9, augment_policy=policy)
+    method = split(engine, learner)
+    images = np.random.default_rng(0).standard_normal((2, 3, 8, 8), dtype=np.float32)
+    given = images.copy()
+    prediction = method.predict(images, Stages())
+    assert len(engine.seen) == 1
+    update = method.learn(prediction)
+    assert update is not None
+    assert len(engine.seen) == 2
+    assert np.array_equal(engine.seen[0], given)
+    assert engine.seen[1].shape == given.shape
+    assert not np.allclose(engine.seen[1], given, atol=1e-2)
+    assert np.array_equal(images, given)
+    assert update["grad_norm"] > 1e-4  # with the frames as they are it would be 0
+
+
+def test_an_engine_that_fails_on_augmented_frames_leaves_the_frozen_answers() -> None:
+    engine = FakeEngine(FROZEN)
+    method = split(engine, Learner(tiny_sidecar(), view="augmented-frame"))
+    prediction = method.predict(IMAGES, Stages())
+    engine._failure = EngineError("the engine failed")
+    assert method.learn(prediction) is None
+    assert method.failures == {"learner: EngineError": 1}
 
 
 def tiny_sidecar() -> Sidecar:

@@ -44,19 +44,19 @@ def test_same_generator_state_gives_the_same_views_and_pictures_differ() -> None
 
 
 def test_shift_by_an_eighth_moves_a_dot_by_one_pixel_of_eight(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(augment, "_symmetric", always(-1.0))
+    monkeypatch.setattr(augment, "symmetric", always(-1.0))
     moved = LightAugment(**{**NOTHING, "max_shift": 1 / 8})(dot(3, 4), generator())
     torch.testing.assert_close(moved, dot(4, 5), atol=1e-5, rtol=0)
 
 
 def test_turn_by_a_quarter_moves_a_dot_around_the_centre(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(augment, "_symmetric", always(1.0))
+    monkeypatch.setattr(augment, "symmetric", always(1.0))
     turned = LightAugment(**{**NOTHING, "max_angle_deg": 90.0})(dot(0, 2), generator())
     torch.testing.assert_close(turned, dot(5, 0), atol=1e-5, rtol=0)
 
 
 def test_turn_keeps_the_shape_of_what_a_wide_picture_shows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(augment, "_symmetric", always(1.0))
+    monkeypatch.setattr(augment, "symmetric", always(1.0))
     image = torch.zeros(1, 3, 8, 16)
     image[:, :, 4, 5:11] = 1  # a bar of six pixels about the centre
     turned = LightAugment(**{**NOTHING, "max_angle_deg": 90.0})(image, generator())
@@ -66,7 +66,7 @@ def test_turn_keeps_the_shape_of_what_a_wide_picture_shows(monkeypatch: pytest.M
 
 
 def test_scale_of_one_and_a_half_enlarges_the_area(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(augment, "_symmetric", always(1.0))
+    monkeypatch.setattr(augment, "symmetric", always(1.0))
     square = torch.zeros(1, 3, 32, 32)
     square[:, :, 8:24, 8:24] = 1
     larger = LightAugment(**{**NOTHING, "max_scale": 0.5})(square, generator())
@@ -74,7 +74,7 @@ def test_scale_of_one_and_a_half_enlarges_the_area(monkeypatch: pytest.MonkeyPat
 
 
 def test_contrast_moves_values_about_the_pictures_mean(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(augment, "_symmetric", always(-1.0))
+    monkeypatch.setattr(augment, "symmetric", always(-1.0))
     image = torch.zeros(1, 3, 4, 4)
     image[..., :2] = 1
     flat = LightAugment(**{**NOTHING, "max_contrast": 0.4})(image, generator())

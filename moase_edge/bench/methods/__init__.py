@@ -12,6 +12,7 @@ from moase_edge.bench.methods import (
     eata,
     full_network,
     lame,
+    moase_plus_plus,
     recentre,
     roid,
     sar,
@@ -22,15 +23,14 @@ from moase_edge.bench.methods import (
 )
 from moase_edge.bench.methods.spec import MethodSpec
 from moase_edge.bench.subject import Subject
-from moase_edge.config.adapt import ADAPT_PRESETS
+from moase_edge.config.adapt import ADAPT_PRESETS, AdaptSettings
 from moase_edge.config.moase import MoaseSettings
-from moase_edge.config.names import Preset
 from moase_edge.errors import ConfigError
 from moase_edge.runtime.method import Method
 
 
-def _moase(moase: MoaseSettings, preset: Preset) -> dict[str, object]:
-    learner = ADAPT_PRESETS[preset].model_dump(mode="json", exclude={"seed"})
+def _moase(moase: MoaseSettings, adapt: AdaptSettings) -> dict[str, object]:
+    learner = adapt.model_dump(mode="json", exclude={"seed"})
     # JSON has no infinity, which is how the published steps leave gradients alone.
     learner["max_grad_norm"] = None if math.isinf(learner["max_grad_norm"]) else learner["max_grad_norm"]
     return {**moase.model_dump(mode="json"), **learner}
@@ -146,7 +146,7 @@ METHODS: dict[str, MethodSpec] = {
         build=full_network.build_official,
         whole_network=True,
         needs_source_images=False,
-        hyper_parameters=_moase(full_network.PUBLISHED["official"], "official"),
+        hyper_parameters=_moase(full_network.PUBLISHED["official"], ADAPT_PRESETS["official"]),
         reference=_OFFICIAL,
     ),
     "paper": MethodSpec(
@@ -154,15 +154,26 @@ METHODS: dict[str, MethodSpec] = {
         build=full_network.build_paper,
         whole_network=True,
         needs_source_images=False,
-        hyper_parameters=_moase(full_network.PUBLISHED["paper"], "paper"),
+        hyper_parameters=_moase(full_network.PUBLISHED["paper"], ADAPT_PRESETS["paper"]),
         reference=_MOASE,
+    ),
+    "moase++": MethodSpec(
+        name="moase++",
+        build=moase_plus_plus.build_plus_plus,
+        whole_network=True,
+        needs_source_images=False,
+        hyper_parameters={
+            **_moase(moase_plus_plus.MOASE, moase_plus_plus.LEARNER),
+            **asdict(moase_plus_plus.PlusPlusSettings()),
+        },
+        reference="Zhang et al., MoASE++, arXiv 2605.17743; code RoyZry98/MoASE-Pytorch",
     ),
     "official-split": MethodSpec(
         name="official-split",
         build=split_learner.build_official_split,
         whole_network=False,
         needs_source_images=False,
-        hyper_parameters=_moase(full_network.PUBLISHED["official"], "official"),
+        hyper_parameters=_moase(full_network.PUBLISHED["official"], ADAPT_PRESETS["official"]),
         reference=f"{_OFFICIAL}, adapters in the last blocks alone",
     ),
     "paper-split": MethodSpec(
@@ -170,7 +181,7 @@ METHODS: dict[str, MethodSpec] = {
         build=split_learner.build_paper_split,
         whole_network=False,
         needs_source_images=False,
-        hyper_parameters=_moase(full_network.PUBLISHED["paper"], "paper"),
+        hyper_parameters=_moase(full_network.PUBLISHED["paper"], ADAPT_PRESETS["paper"]),
         reference=f"{_MOASE}, adapters in the last blocks alone",
     ),
     "edge": MethodSpec(
@@ -178,7 +189,7 @@ METHODS: dict[str, MethodSpec] = {
         build=split_learner.build_edge,
         whole_network=False,
         needs_source_images=False,
-        hyper_parameters=_moase(MoaseSettings(), "edge"),
+        hyper_parameters=_moase(MoaseSettings(), ADAPT_PRESETS["edge"]),
         reference="what ships (docs/method.md)",
     ),
 }

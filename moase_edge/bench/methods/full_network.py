@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import cast
 
@@ -19,10 +19,10 @@ from moase_edge.config.names import Preset
 from moase_edge.errors import AdaptationError
 from moase_edge.moase.adapter import MoaseAdapter, adapters_of
 from moase_edge.moase.inject import inject
-from moase_edge.moase.objectives import Views, choose_objectives
+from moase_edge.moase.objectives import Objective, Views, choose_objectives
 from moase_edge.moase.proximal import PROXIMAL_FORMS
 from moase_edge.moase.restore import restore_at_random
-from moase_edge.moase.step import StepReport, forward_and_adapt
+from moase_edge.moase.step import forward_and_adapt
 from moase_edge.moase.teacher import make_teacher
 from moase_edge.runtime.method import Prediction, Update
 from moase_edge.runtime.stages import Stages
@@ -44,16 +44,19 @@ class FullNetworkMethod:
         moase: settings of the adapter in each block.
         settings: of the step; `view` is not used, both sides see the same frames.
         seed: of the adapters' start.
+
+    Attributes:
+        student, teacher: the networks, (B, 3, H, W) -> logits (B, K).
     """
 
     def __init__(self, model: nn.Module, moase: MoaseSettings, settings: AdaptSettings, *, seed: int = 0) -> None:
         generator = torch.Generator().manual_seed(seed)
         channels, depth = cast(int, model.embed_dim), len(cast(nn.Sequential, model.blocks))
         adapters = [MoaseAdapter(channels, generator=generator, **moase.model_dump()).eval() for _ in range(depth)]
-        self._student = inject(model, adapters).requires_grad_(True)
-        self._teacher = make_teacher(self._student)
-        self._trained: list[Tensor] = list(self._student.parameters())
-        self._averaged: list[Tensor] = list(self._teacher.parameters())
+        self.student = inject(model, adapters).requires_grad_(True)
+        self.teacher = make_teacher(self.student)
+        self._trained: list[Tensor] = list(self.student.parameters())
+        self._averaged: list[Tensor] = list(self.teacher.parameters())
         self._original = [weight.detach().clone() for weight in self._trained]
         self._optimizer = torch.optim.Adam(self._trained, lr=settings.lr, betas=settings.betas, fused=True)
         self._settings = settings
@@ -68,43 +71,46 @@ class FullNetworkMethod:
         """The teacher's answer: (B, 3, H, W) -> logits (B, K)."""
         frames = torch.from_numpy(images)
         with stages.timed("engine"):
-            logits = self._teacher(frames)
+            logits = self.teacher(frames)
         return Prediction(logits.numpy(), None, np.ones(len(images), dtype=bool), (frames, logits))
 
     def learn(self, prediction: Prediction) -> Update | None:
         """One step of the whole student on the batch that was answered; None where it would not be finite."""
         frames, logits = cast("tuple[Tensor, Tensor]", prediction.memory)
+        return self.step(partial(self._views, frames), Views(logits=logits, features=logits), self._objectives)
+
+    def step(
+        self, student: Callable[[], Views], teacher: Views, objectives: Sequence[tuple[Objective, float]]
+    ) -> dict[str, float] | None:
+        """One step with these views (see `forward_and_adapt`); None, and counted, where it would not be finite."""
+        settings = self._settings
         try:
-            report = self._step(frames, Views(logits=logits, features=logits))
+            report = forward_and_adapt(
+                student,
+                teacher,
+                trained=self._trained,
+                averaged=self._averaged,
+                optimizer=self._optimizer,
+                objectives=objectives,
+                proximal=self._pull if settings.proximal != "none" else None,
+                alpha=settings.alpha,
+                max_grad_norm=settings.max_grad_norm,
+                restore=self._restore if settings.restore_probability else None,
+            )
         except AdaptationError:
             self.failures[NON_FINITE] = self.failures.get(NON_FINITE, 0) + 1
             return None
         return {"loss": report.loss, "proximal": report.proximal, "grad_norm": report.grad_norm}
 
-    def _step(self, frames: Tensor, teacher: Views) -> StepReport:
-        settings = self._settings
-        return forward_and_adapt(
-            partial(self._views, frames),
-            teacher,
-            trained=self._trained,
-            averaged=self._averaged,
-            optimizer=self._optimizer,
-            objectives=self._objectives,
-            proximal=self._pull if settings.proximal != "none" else None,
-            alpha=settings.alpha,
-            max_grad_norm=settings.max_grad_norm,
-            restore=self._restore if settings.restore_probability else None,
-        )
-
     def close(self) -> None:
         """Nothing to release."""
 
     def _views(self, frames: Tensor) -> Views:
-        logits = self._student(frames)
+        logits = self.student(frames)
         return Views(logits=logits, features=logits)
 
     def _pull(self) -> Tensor:
-        student, teacher = ([a.experts for a in adapters_of(m)] for m in (self._student, self._teacher))
+        student, teacher = ([a.experts for a in adapters_of(m)] for m in (self.student, self.teacher))
         return self._settings.proximal_weight * PROXIMAL_FORMS[self._settings.proximal](student, teacher)
 
     def _restore(self) -> None:

@@ -10,6 +10,7 @@ from moase_edge.moase.choice import choose
 from moase_edge.moase.objectives.alignment import alignment
 from moase_edge.moase.objectives.consistency import consistency
 from moase_edge.moase.objectives.entropy import entropy
+from moase_edge.moase.objectives.reverse_kl import reverse_kl
 from moase_edge.moase.objectives.soft_likelihood_ratio import soft_likelihood_ratio
 from moase_edge.moase.objectives.views import FeatureMoments, Objective, Views, without_source
 
@@ -18,6 +19,7 @@ OBJECTIVES: dict[str, Objective] = {
     "alignment": alignment,
     "entropy": entropy,
     "soft-likelihood-ratio": soft_likelihood_ratio,
+    "reverse-kl": reverse_kl,
 }
 NEEDS_SOURCE = frozenset({"alignment"})
 
@@ -51,6 +53,7 @@ __all__ = [
     "choose_objectives",
     "consistency",
     "entropy",
+    "reverse_kl",
     "soft_likelihood_ratio",
     "without_source",
 ]

@@ -25,7 +25,7 @@ BATCHES = [frames(4, 1), frames(1, 2), frames(1, 3), frames(3, 4), frames(4, 5)]
 
 def test_every_method_is_registered_under_its_own_name() -> None:
     assert [spec.name for spec in METHODS.values()] == list(METHODS)
-    assert len(METHODS) == 17
+    assert len(METHODS) == 18
 
 
 def test_hyper_parameters_are_plain_json() -> None:
@@ -174,6 +174,11 @@ def test_cotta_takes_thirty_two_passes_of_the_teacher_where_it_is_not() -> None:
 def test_moase_takes_teacher_and_student(name: str) -> None:
     passes, _ = passes_of(name, 4, sure=1.0)
     assert (passes.forward, passes.backward) == (8, 4)
+
+
+def test_moase_plus_plus_takes_both_twice() -> None:
+    passes, _ = passes_of("moase++", 4, sure=1.0)
+    assert (passes.forward, passes.backward) == (16, 8)
 
 
 @pytest.mark.parametrize("name", WHOLE)

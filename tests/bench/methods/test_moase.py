@@ -46,11 +46,11 @@ def test_the_teacher_answers_from_before_the_update() -> None:
 
 def test_an_adapter_sits_in_every_block_and_every_weight_learns() -> None:
     method = build_official(tiny_subject(), 0)
-    before = weights_of(method._student)
+    before = weights_of(method.student)
     # Without restore, which would set single weights back.
     method._settings = method._settings.model_copy(update={"restore_probability": 0.0})
     run(method, frames(4))
-    moved = changed(before, method._student)
+    moved = changed(before, method.student)
     assert {name.split(".")[1] for name in moved if ".moase." in name} == {str(block) for block in range(DEPTH)}
     # The sparsity gate only cuts an integer and gets no gradient.
     still = {name for name in before if name not in moved and not name.endswith(("quantiles", "rank_signs"))}
