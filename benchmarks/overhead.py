@@ -101,7 +101,7 @@ def build_variants(args: argparse.Namespace, rank: int, folder: Path) -> dict[st
     image = np.random.default_rng(args.seed).standard_normal((1, 3, *size), dtype=np.float32)
     inputs = TensorSpec(name="images", shape=(None, 3, *size), meaning="frames")
     logits = TensorSpec(name="logits", shape=(None, 1000), meaning="answer")
-    export_onnx(_Unmodified(backbone.model), inputs, (logits,), folder / "whole.onnx")
+    export_onnx(_Unmodified(backbone.model), (inputs,), (logits,), folder / "whole.onnx")
     request = ExportRequest(args.backbone, pretrained=False, seed=args.seed, moase=MoaseSettings(rank=rank))
     artifact = export_artifact(request, folder / "artifact")
     manifest = artifact.manifest

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
 from moase_edge.artifact.preprocess_spec import PreprocessSpec
-from moase_edge.artifact.specs import SidecarSpec, TensorSpec
+from moase_edge.artifact.specs import SHIFT, TOKEN_MEANS, SidecarSpec, TensorSpec
 from moase_edge.config.base import Settings
 from moase_edge.config.moase import MoaseSettings
 
@@ -111,6 +111,7 @@ class Manifest(Settings):
     """The content of manifest.json.
 
     Attributes:
+        steerable: whether the engines take `shift` and return `token_means`.
         source_statistics: None where the artifact was made without source images.
         identity: sha256 over weights, split, MoASE settings and preprocessing; adapted state is bound to it.
         files: sha256 of every other file in the folder.
@@ -128,6 +129,7 @@ class Manifest(Settings):
     preprocess: PreprocessSpec
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    steerable: bool = False
     sidecar: SidecarSpec
     moase: MoaseSettings
     engines: tuple[EngineEntry, ...] = Field(min_length=1)
@@ -143,6 +145,11 @@ class Manifest(Settings):
             raise ValueError(f"no hash is given of {', '.join(unhashed)}, which an engine runs")
         if self.source_statistics is not None and self.source_statistics.file not in self.files:
             raise ValueError(f"no hash is given of {self.source_statistics.file}, the source statistics")
+        blocks = (None, self.sidecar.depth, self.sidecar.channels) if self.steerable else None
+        for name, tensors in ((SHIFT, self.inputs), (TOKEN_MEANS, self.outputs)):
+            shape = next((tensor.shape for tensor in tensors if tensor.name == name), None)
+            if shape != blocks:
+                raise ValueError(f"{name} has shape {shape}; expected {blocks}, as steerable is {self.steerable}")
         if self.labels is not None and len(self.labels) != self.sidecar.classes:
             raise ValueError(f"{len(self.labels)} labels for {self.sidecar.classes} classes")
         return self

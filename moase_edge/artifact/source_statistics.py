@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,16 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moase_edge.artifact.files import storage_errors
+from moase_edge.artifact.manifest import Manifest
+from moase_edge.artifact.specs import TOKEN_MEANS
 from moase_edge.artifact.store import Artifact
 from moase_edge.errors import ArtifactError
 
 SOURCE_STATISTICS_FILE = "source_stats.safetensors"
 QUANTITIES = ("mid", "out", "features")
+_KINDS = ("mean", "std")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Moments:
-    """Of one quantity, by channel: mean and population standard deviation, both (C,) float64."""
+    """Of one quantity, by channel: mean and population standard deviation, both (C,) float64; (L, C) by block."""
 
     mean: NDArray[np.float64]
     std: NDArray[np.float64]
@@ -33,12 +37,20 @@ class SourceStatistics:
         mid, out: of the taps, over images and those of their tokens that the head reads.
         features: of what the head reads, at the sidecar's source state, over images.
         count: images.
+        token_means: of the mean patch token at the entrance of each block, over images, (L, C); None where the
+            engine cannot be steered.
     """
 
     mid: Moments
     out: Moments
     features: Moments
     count: int
+    token_means: Moments | None = None
+
+    def moments(self) -> dict[str, Moments]:
+        """Of every quantity that there is, by its name."""
+        of = {name: getattr(self, name) for name in QUANTITIES}
+        return of if self.token_means is None else {**of, TOKEN_MEANS: self.token_means}
 
 
 def save_source_statistics(statistics: SourceStatistics, path: Path) -> None:
@@ -51,8 +63,8 @@ def save_source_statistics(statistics: SourceStatistics, path: Path) -> None:
     """
     from safetensors.numpy import save
 
-    moments = {name: getattr(statistics, name) for name in QUANTITIES}
-    tensors = {f"{name}.{kind}": getattr(of, kind) for name, of in moments.items() for kind in ("mean", "std")}
+    moments = statistics.moments()
+    tensors = {f"{name}.{kind}": getattr(of, kind) for name, of in moments.items() for kind in _KINDS}
     with storage_errors(path):
         path.write_bytes(save(tensors, metadata={"count": str(statistics.count)}))
 
@@ -68,22 +80,37 @@ def load_source_statistics(artifact: Artifact) -> SourceStatistics | None:
         return None
     path = artifact.path(entry.file)
     tensors, count = _read(path)
-    channels = artifact.manifest.sidecar.channels
-    expected = {f"{name}.{kind}" for name in QUANTITIES for kind in ("mean", "std")}
+    shapes = _shapes(artifact.manifest)
+    expected = {f"{name}.{kind}" for name in shapes for kind in _KINDS}
     if tensors.keys() != expected or count != str(entry.count):
         raise ArtifactError(
             f"{path} holds {', '.join(sorted(tensors))} of {count} images; expected "
             f"{', '.join(sorted(expected))} of {entry.count}. {_AGAIN}"
         )
-    for name, values in tensors.items():
-        sound = values.shape == (channels,) and values.dtype == np.float64 and bool(np.isfinite(values).all())
-        if not sound or (name.endswith(".std") and bool((values < 0).any())):
-            raise ArtifactError(
-                f"{name} in {path} is not {channels} finite float64 numbers, or a spread is negative: "
-                f"{values.dtype} of shape {values.shape}. {_AGAIN}"
-            )
-    moments = {name: Moments(tensors[f"{name}.mean"], tensors[f"{name}.std"]) for name in QUANTITIES}
+    _refuse_unsound(tensors, shapes, path)
+    moments = {name: Moments(tensors[f"{name}.mean"], tensors[f"{name}.std"]) for name in shapes}
     return SourceStatistics(**moments, count=entry.count)
+
+
+def _shapes(manifest: Manifest) -> dict[str, tuple[int, ...]]:
+    """Of the statistics of each quantity that the artifact's engine hands over."""
+    spec = manifest.sidecar
+    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(QUANTITIES, (spec.channels,))
+    return {**shapes, TOKEN_MEANS: (spec.depth, spec.channels)} if manifest.steerable else shapes
+
+
+def _refuse_unsound(
+    tensors: Mapping[str, NDArray[np.float64]], shapes: Mapping[str, tuple[int, ...]], path: Path
+) -> None:
+    for name, values in tensors.items():
+        quantity, _, kind = name.rpartition(".")
+        shape = shapes[quantity]
+        sound = values.shape == shape and values.dtype == np.float64 and bool(np.isfinite(values).all())
+        if not sound or (kind == "std" and bool((values < 0).any())):
+            raise ArtifactError(
+                f"{name} in {path} is not {' x '.join(map(str, shape))} finite float64 numbers, or a spread is "
+                f"negative: {values.dtype} of shape {values.shape}. {_AGAIN}"
+            )
 
 
 _AGAIN = "Record the statistics again with `moase-edge calibrate --force`, or copy the artifact again."

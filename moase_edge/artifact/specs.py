@@ -11,6 +11,10 @@ from moase_edge.config.base import Settings
 Pooling = Literal["token", "avg", "avgmax", "max", "map"]
 Activation = Literal["gelu", "gelu-tanh", "quick-gelu", "relu", "silu"]
 
+# What an engine that can be steered takes beside `images`, and returns beside the others; both (B, L, C).
+SHIFT = "shift"
+TOKEN_MEANS = "token_means"
+
 
 class TensorSpec(Settings):
     """One named tensor that goes into or comes out of an engine; `None` in a shape is the batch."""

@@ -16,7 +16,8 @@ from moase_edge.engines.base import Engine, Tensors
 from moase_edge.engines.pytorch import TorchEngine
 from moase_edge.errors import ConfigError
 from moase_edge.models.build import Backbone
-from moase_edge.models.split import FrozenBackbone, sidecar_spec, sidecar_state
+from moase_edge.models.split import sidecar_spec, sidecar_state, tensor_specs
+from moase_edge.models.steer import cut
 
 # At its start an adapter of this preset adds exactly nothing; the smallest costs least.
 _IDENTITY = MoaseSettings(preset="edge", experts=2, rank=2)
@@ -68,10 +69,20 @@ class Subject:
         adapt: AdaptSettings = ADAPT_PRESETS["edge"],
         adapt_blocks: int = 1,
         source_images: NDArray[np.float32] | None = None,
+        steer: bool = False,
     ) -> Subject:
-        """A subject whose engine is PyTorch and hands over all tokens, so that every method can be built."""
+        """A subject whose engine is PyTorch and hands over all tokens, so that every method can be built.
+
+        Args:
+            steer: the engine takes a shift and returns token means.
+        """
         spec = sidecar_spec(backbone.model, MoaseSettings(preset="paper"), adapt_blocks)
-        engine = TorchEngine(FrozenBackbone(backbone.model, spec), (*_TAPS, "logits"))
+        _, outputs = tensor_specs(spec, backbone.preprocess.height, backbone.preprocess.width, steer=steer)
+        engine = TorchEngine(
+            cut(backbone.model, spec, steer=steer),
+            tuple(output.name for output in outputs),
+            blocks=(spec.depth, spec.channels) if steer else None,
+        )
         return cls(
             backbone=backbone,
             engine=engine,
@@ -142,9 +153,9 @@ class BorrowedEngine:
         self._tap_tokens = tap_tokens
         self.name = engine.name
 
-    def run(self, images: NDArray[np.float32]) -> Tensors:
-        """(B, 3, H, W) float32 -> outputs by name (see `Engine`)."""
-        outputs = self._engine.run(images)
+    def run(self, images: NDArray[np.float32], shift: NDArray[np.float32] | None = None) -> Tensors:
+        """(B, 3, H, W) float32, and (B, L, C) float32 to steer -> outputs by name (see `Engine`)."""
+        outputs = self._engine.run(images, shift)
         return {
             name: np.ascontiguousarray(value[:, : self._tap_tokens]) if name in _TAPS else value
             for name, value in outputs.items()

@@ -28,7 +28,8 @@ from moase_edge.export.onnx import export_onnx
 from moase_edge.frames.preprocess import Preprocessor
 from moase_edge.models.build import Backbone, build_backbone
 from moase_edge.models.labels import read_labels
-from moase_edge.models.split import FrozenBackbone, sidecar_spec, tensor_specs
+from moase_edge.models.split import sidecar_spec, tensor_specs
+from moase_edge.models.steer import cut
 
 # These look at all tokens of a block; the others are served by those that the head reads.
 _WHOLE_BLOCK = ("paper-split", "official-split")
@@ -184,8 +185,9 @@ def _tap_spec(backbone: Backbone, settings: BenchSettings) -> Any:
 
 def _split_engine(backbone: Backbone, settings: BenchSettings) -> OnnxRuntimeEngine:
     spec = _tap_spec(backbone, settings)
-    inputs, outputs = tensor_specs(spec, backbone.preprocess.height, backbone.preprocess.width)
+    size = (backbone.preprocess.height, backbone.preprocess.width)
+    inputs, outputs = tensor_specs(spec, *size, steer=settings.steer)
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         path = Path(folder) / "backbone.onnx"
-        export_onnx(FrozenBackbone(backbone.model, spec), inputs[0], outputs, path)
+        export_onnx(cut(backbone.model, spec, steer=settings.steer), inputs, outputs, path)
         return OnnxRuntimeEngine(path, threads=settings.threads)

@@ -9,7 +9,7 @@ from moase_edge.artifact.source_statistics import Moments
 
 
 class RunningMoments:
-    """Takes vectors of C channels a few at a time, in float64 whatever they come in.
+    """Takes vectors of C channels, or arrays of one shape, a few at a time, in float64 whatever they come in.
 
     Sums of squared differences from the running mean are merged (Chan, Golub and LeVeque 1983), which loses no
     digits where the mean is large beside the spread.
@@ -21,7 +21,7 @@ class RunningMoments:
         self._squares: NDArray[np.float64] | np.float64 = np.float64(0)
 
     def add(self, rows: NDArray[np.floating]) -> None:
-        """Count the vectors `rows` (n, C), n at least 1."""
+        """Count the vectors `rows` (n, C), or arrays (n, ...), n at least 1."""
         values = rows.astype(np.float64)
         mean = values.mean(axis=0)
         total = self._count + len(values)
@@ -35,5 +35,5 @@ class RunningMoments:
         self._count = total
 
     def moments(self) -> Moments:
-        """Mean and population standard deviation (C,) of all vectors so far; one vector at least is needed."""
+        """Mean and population standard deviation, each (C,) or (...), of all so far; one at least is needed."""
         return Moments(np.array(self._mean), np.sqrt(self._squares / self._count))

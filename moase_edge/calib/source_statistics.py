@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -9,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from moase_edge.adapt.sidecar import Sidecar, Taps
-from moase_edge.artifact.source_statistics import QUANTITIES, SourceStatistics
-from moase_edge.artifact.specs import SidecarSpec
+from moase_edge.artifact.source_statistics import SourceStatistics
+from moase_edge.artifact.specs import TOKEN_MEANS, SidecarSpec
 from moase_edge.calib.running_moments import RunningMoments
 from moase_edge.engines.base import Engine
 from moase_edge.errors import CalibrationError, SourceError
@@ -23,12 +24,12 @@ FEWEST_IMAGES = 2
 def record_source_statistics(
     engine: Engine, sidecar: Sidecar, preprocessor: Preprocessor, images: Iterable[Frame]
 ) -> SourceStatistics:
-    """Mean and spread, by channel, of the taps and of what the head reads.
+    """Mean and spread, by channel, of the taps, of what the head reads and, by block, of token means.
 
     Images go through one by one, as in a live run, so that the result does not depend on a batch; none is kept.
 
     Args:
-        engine: returns `mid` and `out`.
+        engine: returns `mid` and `out`, and `token_means` where it can be steered; no shift is given.
         sidecar: at its source state.
         images: frames of the source domain.
 
@@ -37,7 +38,7 @@ def record_source_statistics(
         EngineError: the engine failed.
         SourceError: an image cannot be prepared, or the source was lost.
     """
-    running = {name: RunningMoments() for name in QUANTITIES}
+    running: dict[str, RunningMoments] = defaultdict(RunningMoments)
     count = 0
     for frame in images:
         for name, rows in _seen(engine, sidecar, preprocessor, frame).items():
@@ -61,14 +62,15 @@ def too_few(count: int) -> str:
 def _seen(
     engine: Engine, sidecar: Sidecar, preprocessor: Preprocessor, frame: Frame
 ) -> dict[str, NDArray[np.float32]]:
-    """Vectors (n, C) of one image by quantity: the tokens that the head reads, and the features."""
+    """Of one image by quantity: tokens that the head reads (n, C), features (1, C), token means (1, L, C)."""
     outputs = engine.run(_prepared(preprocessor, frame))
     taps = {name: outputs[name] for name in ("mid", "out")}
     # Before the sidecar: an adapter does not take values that are not finite.
     _refuse_non_finite(taps, frame)
     features = sidecar(Taps(**{name: torch.from_numpy(tap) for name, tap in taps.items()})).features.numpy()
     read = _read_tokens(sidecar.spec)
-    seen = {**{name: tap[0, read] for name, tap in taps.items()}, "features": features}
+    means = {name: outputs[name] for name in (TOKEN_MEANS,) if name in outputs}
+    seen = {**{name: tap[0, read] for name, tap in taps.items()}, "features": features, **means}
     _refuse_non_finite(seen, frame)
     return seen
 

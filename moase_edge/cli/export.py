@@ -49,6 +49,10 @@ def export(
             help="Images the model was made for (a folder or glob of pictures, a video): record their statistics."
         ),
     ] = None,
+    steer: Annotated[
+        bool,
+        typer.Option("--steer", help="An engine that can be corrected at every block. Nothing steers it yet."),
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="Folder to write. Default: artifacts/BACKBONE.", show_default=False)
     ] = None,
@@ -72,6 +76,7 @@ def export(
             moase=moase,
             seed=seed,
             source_data=source_data,
+            steer=steer,
         )
         folder = out or Path("artifacts") / backbone
         with ExportView() as view:

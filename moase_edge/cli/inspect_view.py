@@ -38,6 +38,7 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "adapters", f"in the last {sidecar.adapt_blocks} blocks, {form}"
     for tensor in (*manifest.inputs, *manifest.outputs):
         yield tensor.name, f"{_shape(tensor)}  {tensor.meaning}"
+    yield "steerable", "at every block, by `shift`" if manifest.steerable else "no"
     for engine in manifest.engines:
         yield "engine", f"{engine.file}: {engine.runtime}, {engine.precision}, opset {engine.opset}"
     yield "parity", f"taps {parity.taps:.1e}, logits {parity.logits:.1e}, gradients {parity.gradients:.1e}"

@@ -20,17 +20,18 @@ class Engine(Protocol):
 
     name: str
 
-    def run(self, images: NDArray[np.float32]) -> Tensors:
+    def run(self, images: NDArray[np.float32], shift: NDArray[np.float32] | None = None) -> Tensors:
         """Run one batch.
 
         Args:
             images: (B, 3, H, W) float32, preprocessed, C-contiguous, in host memory.
+            shift: (B, L, C) float32, added to the patch tokens that enter each of the L blocks; None for zeros.
 
         Returns:
             Every output by name, in host memory, owned by the caller.
 
         Raises:
-            EngineError: the batch does not fit, or the executor failed.
+            EngineError: the batch or the shift does not fit, the engine takes no shift, or the executor failed.
         """
         ...
 

@@ -9,7 +9,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from moase_edge.artifact.specs import SHIFT
 from moase_edge.engines.base import Tensors
+from moase_edge.engines.shift import fitting_shift
 from moase_edge.errors import ConfigError, EngineError
 
 Provider = Literal["cpu", "cuda"]
@@ -51,16 +53,22 @@ class OnnxRuntimeEngine:
         _refuse_fallback(session.get_providers(), provider)
         self._session: Any = session
         self._input = session.get_inputs()[0]
+        shifts = [tuple(entry.shape[1:]) for entry in session.get_inputs() if entry.name == SHIFT]
+        self._blocks: tuple[int, int] | None = shifts[0] if shifts else None
         self._outputs = [output.name for output in session.get_outputs()]
         where = f"{provider.upper()}, {threads} threads" if threads is not None else provider.upper()
         self.name = f"ONNX Runtime {ort.__version__} ({where})"
 
-    def run(self, images: NDArray[np.float32]) -> Tensors:
-        """(B, 3, H, W) float32 -> outputs by name (see `Engine`)."""
+    def run(self, images: NDArray[np.float32], shift: NDArray[np.float32] | None = None) -> Tensors:
+        """(B, 3, H, W) float32, and (B, L, C) float32 to steer -> outputs by name (see `Engine`)."""
         if self._session is None:
             raise EngineError("this engine was closed. Open the artifact again.")
+        fed = {self._input.name: images}
+        fitting = fitting_shift(shift, self._blocks, len(images))
+        if fitting is not None:
+            fed[SHIFT] = fitting
         try:
-            values = self._session.run(self._outputs, {self._input.name: images})
+            values = self._session.run(self._outputs, fed)
         except Exception as exc:  # ONNX Runtime raises many unrelated types
             raise EngineError(
                 f"the engine failed on a batch of shape {images.shape}, {images.dtype}; "

@@ -27,7 +27,8 @@ from moase_edge.export.provenance import identity_of, installed_versions, reprod
 from moase_edge.frames.source import Source
 from moase_edge.models.build import Backbone, build_backbone
 from moase_edge.models.labels import read_labels
-from moase_edge.models.split import FrozenBackbone, sidecar_spec, sidecar_state, tensor_specs
+from moase_edge.models.split import sidecar_spec, sidecar_state, tensor_specs
+from moase_edge.models.steer import cut
 from moase_edge.version import __version__
 
 ONNX_FILE = "backbone.onnx"
@@ -53,6 +54,7 @@ class ExportRequest:
         adapt_blocks: k, how many of the last blocks get an adapter.
         moase: settings of the adapters.
         source_data: folder or glob of pictures, or a video, of the source domain; None records no statistics.
+        steer: the engine takes a shift at the entrance of every block and returns token means.
     """
 
     backbone: str
@@ -64,6 +66,7 @@ class ExportRequest:
     moase: MoaseSettings = field(default_factory=MoaseSettings)
     seed: int = 0
     source_data: str | None = None
+    steer: bool = False
 
 
 def export_artifact(
@@ -111,7 +114,7 @@ def _export(
     frozen = sidecar_state(backbone.model, request.adapt_blocks)
     sidecar = new_sidecar(spec, request.moase, frozen, seed=request.seed)
     with new_folder(out, force=force, marker=MANIFEST) as folder:
-        opset = _write_engine(backbone, sidecar, folder, announce)
+        opset = _write_engine(backbone, sidecar, folder, announce, steer=request.steer)
         with contextlib.closing(OnnxRuntimeEngine(folder / ONNX_FILE)) as engine:
             announce("checking parity with in-block MoASE")
             parity = _check(backbone, sidecar, engine, seed=request.seed)
@@ -127,11 +130,14 @@ def _fitting(labels: tuple[str, ...] | None, classes: int) -> tuple[str, ...] | 
     return labels if labels is not None and len(labels) == classes else None
 
 
-def _write_engine(backbone: Backbone, sidecar: Sidecar, folder: Path, announce: StageListener) -> int:
+def _write_engine(
+    backbone: Backbone, sidecar: Sidecar, folder: Path, announce: StageListener, *, steer: bool
+) -> int:
     announce("exporting the frozen backbone to ONNX")
-    inputs, outputs = tensor_specs(sidecar.spec, backbone.preprocess.height, backbone.preprocess.width)
+    size = (backbone.preprocess.height, backbone.preprocess.width)
+    inputs, outputs = tensor_specs(sidecar.spec, *size, steer=steer)
     with torch.no_grad():
-        return export_onnx(FrozenBackbone(backbone.model, sidecar.spec), inputs[0], outputs, folder / ONNX_FILE)
+        return export_onnx(cut(backbone.model, sidecar.spec, steer=steer), inputs, outputs, folder / ONNX_FILE)
 
 
 def _check(backbone: Backbone, sidecar: Sidecar, engine: Engine, *, seed: int) -> ParityReport:
@@ -176,7 +182,8 @@ def _write_rest(
         seed=request.seed,
         versions=installed_versions(),
     )
-    inputs, outputs = tensor_specs(spec, backbone.preprocess.height, backbone.preprocess.width)
+    size = (backbone.preprocess.height, backbone.preprocess.width)
+    inputs, outputs = tensor_specs(spec, *size, steer=request.steer)
     save_sidecar(sidecar, folder / SIDECAR_FILE)
     (folder / PARITY_FILE).write_text(json.dumps(parity.as_json(), indent=1) + "\n", encoding="utf-8")
     script = folder / SCRIPT_FILE
@@ -188,6 +195,7 @@ def _write_rest(
             spec.classes,
             labels=request.labels is not None,
             statistics=statistics,
+            steer=request.steer,
         ),
         encoding="utf-8",
     )
@@ -199,11 +207,14 @@ def _write_rest(
             "moase_edge_version": __version__,
             "name": backbone.name,
             "labels": labels,
-            "identity": identity_of(backbone.model, sidecar, spec, moase, backbone.preprocess),
+            "identity": identity_of(
+                backbone.model, sidecar, spec, moase, backbone.preprocess, steer=request.steer
+            ),
             "provenance": provenance,
             "preprocess": backbone.preprocess,
             "inputs": inputs,
             "outputs": outputs,
+            "steerable": request.steer,
             "sidecar": spec,
             "moase": moase,
             "engines": (EngineEntry(file=ONNX_FILE, opset=opset),),

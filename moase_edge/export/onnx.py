@@ -22,12 +22,14 @@ _GRAPH_BYTES = 2**23  # of nodes and names beside the weights: far more than the
 _KEPT_METADATA = "pkg.torch.onnx.name_scopes"
 
 
-def export_onnx(module: nn.Module, inputs: TensorSpec, outputs: tuple[TensorSpec, ...], path: Path) -> int:
+def export_onnx(
+    module: nn.Module, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...], path: Path
+) -> int:
     """Write `module` as an ONNX file with a dynamic batch and all weights inside.
 
     Args:
-        module: takes (B, 3, H, W) float32 on the CPU and returns a tensor for each of `outputs`.
-        inputs: name and shape of the images.
+        module: takes a float32 tensor on the CPU for each of `inputs` and returns one for each of `outputs`.
+        inputs, outputs: names and shapes, in order; the first size of each is the batch.
         path: where the file is written.
 
     Returns:
@@ -37,7 +39,8 @@ def export_onnx(module: nn.Module, inputs: TensorSpec, outputs: tuple[TensorSpec
         ExportError: the exporter failed, or the file would pass 2 GB.
         OSError: the file cannot be written.
     """
-    example = torch.zeros(2, *(size for size in inputs.shape[1:] if size is not None))
+    examples = tuple(torch.zeros(2, *(size for size in entry.shape[1:] if size is not None)) for entry in inputs)
+    batch = torch.export.Dim("batch", min=1)
     weights_bytes = sum(tensor.nbytes for tensor in module.state_dict().values())
     if weights_bytes + _GRAPH_BYTES > _MAX_BYTES:
         raise ExportError(
@@ -48,11 +51,11 @@ def export_onnx(module: nn.Module, inputs: TensorSpec, outputs: tuple[TensorSpec
         try:
             program = torch.onnx.export(
                 module,
-                (example,),
+                examples,
                 dynamo=True,
-                input_names=[inputs.name],
+                input_names=[entry.name for entry in inputs],
                 output_names=[output.name for output in outputs],
-                dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+                dynamic_shapes=tuple({0: batch} for _ in inputs),
                 opset_version=OPSET,
                 external_data=False,
                 verbose=False,

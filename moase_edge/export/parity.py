@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from moase_edge.adapt.sidecar import Sidecar, Taps
 from moase_edge.artifact.manifest import ParityFigures
-from moase_edge.artifact.specs import SidecarSpec
+from moase_edge.artifact.specs import TOKEN_MEANS, SidecarSpec
 from moase_edge.engines.base import Engine, Tensors
 from moase_edge.moase.adapter import MoaseAdapter, adapters_of
 from moase_edge.moase.inject import inject
@@ -25,6 +25,8 @@ TOLERANCE = 1e-4
 IMAGES = 4
 _PERTURBATION_STD = 0.02
 _PSEUDO_LABEL = 3
+# Of the shift that steering is checked with, in spreads of a block's token means over channels.
+_SHIFT_STD = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,8 @@ def check_parity(
     """Compare taps, logits and adapter gradients on seeded images.
 
     The reference is the unmodified model for taps and frozen logits, and the model with in-block MoASE for adapted
-    logits and gradients, at the adapters' start and at a seeded state away from it.
+    logits and gradients, at the adapters' start and at a seeded state away from it. An engine that can be steered
+    is compared again with a seeded shift that the model's own blocks are given by hooks.
 
     Args:
         model: the backbone the engine was made from.
@@ -96,6 +99,8 @@ def check_parity(
         found = compare_frozen(model, image, outputs, sidecar.spec)
         for name, state in (("start", sidecar), ("perturbed", perturbed)):
             found.update(compare_adapted(model, image, outputs, state, name))
+        if TOKEN_MEANS in outputs:
+            found.update(compare_steered(model, image, engine, draw_shift(outputs, generator), sidecar.spec))
         for quantity, deviation in found.items():
             deviations.setdefault(quantity, []).append(deviation)
     return ParityReport(deviations)
@@ -127,6 +132,46 @@ def compare_frozen(model: nn.Module, image: Tensor, outputs: Tensors, spec: Side
         "taps.mid": deviation(outputs["mid"], seen["mid"][:, : spec.tap_tokens]),
         "taps.out": deviation(outputs["out"], seen["out"][:, : spec.tap_tokens]),
         "logits.frozen": deviation(outputs["logits"], logits),
+    }
+
+
+def draw_shift(outputs: Tensors, generator: torch.Generator) -> Tensor:
+    """A shift (B, L, C) that no block can overlook, from the size of its own token means."""
+    means = torch.from_numpy(outputs[TOKEN_MEANS])
+    noise = torch.randn(means.shape, generator=generator)
+    return _SHIFT_STD * means.std(dim=2, keepdim=True) * noise
+
+
+def compare_steered(
+    model: nn.Module, image: Tensor, engine: Engine, shift: Tensor, spec: SidecarSpec
+) -> dict[str, float]:
+    """Taps, frozen logits and token means under a shift, against the model whose blocks hooks give the same.
+
+    Args:
+        shift: (1, L, C).
+    """
+    outputs = engine.run(image.numpy(), shift.numpy())
+    means: list[Tensor] = []
+
+    def move(index: int, inputs: tuple[Tensor]) -> tuple[Tensor]:
+        moved = inputs[0].clone()
+        means.append(moved[:, spec.prefix_tokens :].mean(dim=1))
+        moved[:, spec.prefix_tokens :] += shift[:, index, None]
+        return (moved,)
+
+    hooks = [
+        block.register_forward_pre_hook(lambda _module, inputs, index=index: move(index, inputs))
+        for index, block in enumerate(cast(Any, model).blocks)
+    ]
+    try:
+        found = compare_frozen(model, image, outputs, spec)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    steered = {"taps.mid": "taps.mid.steered", "taps.out": "taps.out.steered", "logits.frozen": "logits.steered"}
+    return {
+        **{steered[name]: value for name, value in found.items()},
+        "taps.token_means": deviation(outputs[TOKEN_MEANS], torch.stack(means, dim=1)),
     }
 
 

@@ -40,10 +40,16 @@ def weights_hash(state: Mapping[str, Tensor]) -> str:
 
 
 def identity_of(
-    model: nn.Module, sidecar: nn.Module, spec: SidecarSpec, moase: MoaseSettings, preprocess: PreprocessSpec
+    model: nn.Module,
+    sidecar: nn.Module,
+    spec: SidecarSpec,
+    moase: MoaseSettings,
+    preprocess: PreprocessSpec,
+    *,
+    steer: bool = False,
 ) -> str:
-    """What adapted state is bound to: the weights of both sides, split, MoASE settings and preprocessing."""
-    parts = {
+    """What adapted state is bound to: weights of both sides, split, MoASE settings, preprocessing, steering."""
+    parts: dict[str, object] = {
         "backbone": weights_hash(model.state_dict()),
         "sidecar": weights_hash(sidecar.state_dict()),
         "split": spec.model_dump(mode="json"),
@@ -51,6 +57,9 @@ def identity_of(
         "preprocess": preprocess.model_dump(mode="json"),
         "precision": "fp32",
     }
+    # Only where it is so, because what was exported before there was steering keeps its identity.
+    if steer:
+        parts["steerable"] = True
     return hashlib.sha256(canonical_json(parts)).hexdigest()
 
 
@@ -62,6 +71,7 @@ def reproduce_script(
     *,
     labels: bool = False,
     statistics: SourceStatisticsEntry | None = None,
+    steer: bool = False,
 ) -> str:
     """A shell script that makes the artifact again; it names no path of the machine it was made on.
 
@@ -69,12 +79,14 @@ def reproduce_script(
         classes: K, as `--num-classes` takes it.
         labels: whether class names came from a file.
         statistics: what source statistics were recorded from.
+        steer: whether the engine takes a shift.
     """
     command = ["moase-edge", "export", "--backbone", provenance.backbone]
     origin = {"pretrained": ["--pretrained"], "random": ["--no-pretrained"], "checkpoint": []}
     command += origin[provenance.weights]
     command += ["--num-classes", str(classes), "--adapt-blocks", str(adapt_blocks), "--preset", moase.preset]
     command += ["--experts", str(moase.experts), "--rank", str(moase.rank), "--seed", str(provenance.seed)]
+    command += ["--steer"] if steer else []
     lines = ["#!/bin/sh", "# Makes this artifact again. It was made with:"]
     lines += [f"#   {name} {version}" for name, version in sorted(provenance.versions.items())]
     lines += ["set -eu"]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from moase_edge.artifact.specs import AttentionPoolSpec, SidecarSpec, TensorSpec
+from moase_edge.artifact.specs import SHIFT, TOKEN_MEANS, AttentionPoolSpec, SidecarSpec, TensorSpec
 from moase_edge.config.moase import MoaseSettings
 from moase_edge.errors import ConfigError
 from moase_edge.models.accept import activation_of
@@ -23,6 +24,8 @@ _BLOCK_PARTS = {
     "mlp.fc2": "fc2",
     "ls2.gamma": "scale2",
 }
+# Is given a block's index and the stream (B, N, C) at its entrance, and returns what shall enter.
+Entrance = Callable[[int, Tensor], Tensor]
 _POOL_PARTS = {
     "latent": "latent",
     "q": "query",
@@ -53,21 +56,25 @@ class FrozenBackbone(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, 3, H, W) -> mid (B, P, C), out (B, P, C), logits (B, K); P = `tap_tokens`."""
-        spec, model = self.spec, cast(Any, self.model)
-        blocks = list(model.blocks)
-        first = len(blocks) - spec.adapt_blocks
-        x = model.norm_pre(model.patch_drop(model._pos_embed(model.patch_embed(images))))
-        for block in blocks[:first]:
-            x = block(x)
-        mid = attend(blocks[first], x, spec.tap_tokens)
-        out = transform(blocks[first], mid)
-        x = out
-        for block in blocks[first + 1 : -1]:
-            x = block(x)
-        if spec.adapt_blocks > 1:
-            x = transform(blocks[-1], attend(blocks[-1], x, spec.read_tokens))
-        logits = model.forward_head(model.norm(x[:, : spec.read_tokens]))
-        return mid, out, logits
+        return run_frozen(self.model, self.spec, images, lambda _index, x: x)
+
+
+def run_frozen(model: Any, spec: SidecarSpec, images: Tensor, enter: Entrance) -> tuple[Tensor, Tensor, Tensor]:
+    """`mid`, `out` and `logits` as `FrozenBackbone` returns them, with `enter` at every block."""
+    last, first = spec.depth - 1, spec.depth - spec.adapt_blocks
+    blocks = list(model.blocks)
+    x = model.norm_pre(model.patch_drop(model._pos_embed(model.patch_embed(images))))
+    for index in range(first):
+        x = blocks[index](enter(index, x))
+    mid = attend(blocks[first], enter(first, x), spec.tap_tokens)
+    out = transform(blocks[first], mid)
+    x = out
+    for index in range(first + 1, last):
+        x = blocks[index](enter(index, x))
+    if spec.adapt_blocks > 1:
+        x = transform(blocks[last], attend(blocks[last], enter(last, x), spec.read_tokens))
+    logits = model.forward_head(model.norm(x[:, : spec.read_tokens]))
+    return mid, out, logits
 
 
 def attend(block: Any, x: Tensor, queries: int) -> Tensor:
@@ -183,14 +190,22 @@ def _renamed(state: dict[str, Tensor], parts: dict[str, str], prefix: str) -> di
 
 
 def tensor_specs(
-    spec: SidecarSpec, height: int, width: int
+    spec: SidecarSpec, height: int, width: int, *, steer: bool = False
 ) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-    """Inputs and outputs of the engine of this split."""
+    """Inputs and outputs of the engine of this split; `steer`: of one that can be steered."""
     taps = (None, spec.tap_tokens, spec.channels)
     answer = "the frozen model's logits" if spec.classes else "the frozen model's pooled features (it has no head)"
     images = TensorSpec(name="images", shape=(None, 3, height, width), meaning="preprocessed frames, RGB")
-    return (images,), (
+    outputs = (
         TensorSpec(name="mid", shape=taps, meaning="first adapted block's residual stream after attention"),
         TensorSpec(name="out", shape=taps, meaning="mid plus the block's frozen MLP branch"),
         TensorSpec(name="logits", shape=(None, spec.classes or spec.channels), meaning=answer),
     )
+    if not steer:
+        return (images,), outputs
+    blocks = (None, spec.depth, spec.channels)
+    shift = TensorSpec(name=SHIFT, shape=blocks, meaning="added to the patch tokens that enter each block")
+    means = TensorSpec(
+        name=TOKEN_MEANS, shape=blocks, meaning="mean patch token at each block's entrance, before its shift"
+    )
+    return (images, shift), (*outputs, means)

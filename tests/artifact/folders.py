@@ -70,6 +70,18 @@ def fields(**changes: Any) -> dict[str, Any]:
     }
 
 
+def steerable_fields() -> dict[str, Any]:
+    """What a manifest says of an engine that can be steered, beside `fields`."""
+    plain, blocks = fields(), (None, 2, 8)
+    shift = {"name": "shift", "shape": blocks, "meaning": "moves patch tokens"}
+    means = {"name": "token_means", "shape": blocks, "meaning": "mean patch tokens"}
+    return {
+        "steerable": True,
+        "inputs": (*plain["inputs"], shift),
+        "outputs": (*plain["outputs"], means),
+    }
+
+
 def make_artifact(folder: Path, *, age_days: float = 0, **changes: Any) -> Path:
     """Write a whole artifact, `age_days` older than `EPOCH`."""
     folder.mkdir(parents=True)

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from moase_edge.artifact.manifest import FileName, Manifest, canonical_json, seal
 from moase_edge.artifact.preprocess_spec import PreprocessSpec
-from tests.artifact.folders import FILES, fields
+from tests.artifact.folders import FILES, fields, steerable_fields
 
 FILE_NAME: TypeAdapter[str] = TypeAdapter(FileName)
 DIGEST = "0" * 64
@@ -54,6 +54,33 @@ def test_file_names_that_could_leave_the_folder_are_refused(name: str) -> None:
     ],
 )
 def test_a_manifest_whose_parts_do_not_fit_is_refused(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        manifest(**changes)
+
+
+def test_a_manifest_says_whether_the_engine_can_be_steered() -> None:
+    assert not manifest().steerable
+    assert manifest(**steerable_fields()).steerable
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"steerable": True}, r"shift has shape None; expected \(None, 2, 8\), as steerable is True"),
+        ({**steerable_fields(), "steerable": False}, r"shift has shape \(None, 2, 8\); expected None"),
+        ({**steerable_fields(), "outputs": fields()["outputs"]}, "token_means has shape None"),
+        (
+            {
+                **steerable_fields(),
+                "inputs": ({"name": "shift", "shape": (None, 8, 2), "meaning": "turned"},),
+            },
+            r"shift has shape \(None, 8, 2\)",
+        ),
+    ],
+)
+def test_a_manifest_whose_tensors_do_not_fit_its_word_on_steering_is_refused(
+    changes: dict[str, Any], words: str
+) -> None:
     with pytest.raises(ValidationError, match=words):
         manifest(**changes)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from moase_edge.artifact.source_statistics import (
 )
 from moase_edge.artifact.store import MANIFEST, Artifact, load_artifact, write_manifest
 from moase_edge.errors import ArtifactError
-from tests.artifact.folders import FILES, edit_manifest, fields, make_artifact
+from tests.artifact.folders import FILES, edit_manifest, fields, make_artifact, steerable_fields
 from tests.blocked import run_blocked
 
 ENTRY = {
@@ -40,15 +41,20 @@ def moments(start: float) -> Moments:
 STATISTICS = SourceStatistics(mid=moments(1 / 3), out=moments(0.25), features=moments(0), count=3)
 
 
-def artifact_with(folder: Path, content: bytes | None = None) -> Artifact:
-    """An artifact with `STATISTICS`, or with `content` in place of their file."""
+BY_BLOCK = replace(STATISTICS, token_means=Moments(np.arange(16.0).reshape(2, 8) / 3, np.full((2, 8), 0.5)))
+
+
+def artifact_with(
+    folder: Path, content: bytes | None = None, *, statistics: SourceStatistics = STATISTICS, **changes: Any
+) -> Artifact:
+    """An artifact with these statistics, or with `content` in place of their file."""
     folder.mkdir()
     for name, data in FILES.items():
         (folder / name).write_bytes(data)
-    save_source_statistics(STATISTICS, folder / SOURCE_STATISTICS_FILE)
+    save_source_statistics(statistics, folder / SOURCE_STATISTICS_FILE)
     if content is not None:
         (folder / SOURCE_STATISTICS_FILE).write_bytes(content)
-    write_manifest(folder, fields(source_statistics=ENTRY))
+    write_manifest(folder, fields(source_statistics=ENTRY, **changes))
     return load_artifact(folder)
 
 
@@ -60,6 +66,13 @@ def tensors(**changes: Any) -> dict[str, Any]:
     return {name: value for name, value in plain.items() if value is not None}
 
 
+def by_block(**changes: Any) -> bytes:
+    """A file of zeros with token means of 2 blocks; `changes` as `tensors` takes them."""
+    means = {f"token_means.{kind}": np.zeros((2, CHANNELS)) for kind in ("mean", "std")}
+    given = {f"{name.rpartition('_')[0]}.{name.rpartition('_')[2]}": value for name, value in changes.items()}
+    return save({**tensors(), **means, **given}, metadata={"count": "3"})
+
+
 def test_what_is_read_equals_what_was_written_to_the_last_bit(tmp_path: Path) -> None:
     read = load_source_statistics(artifact_with(tmp_path / "a"))
     assert read is not None
@@ -68,6 +81,46 @@ def test_what_is_read_equals_what_was_written_to_the_last_bit(tmp_path: Path) ->
         found, expected = getattr(read, name), getattr(STATISTICS, name)
         assert (found.mean == expected.mean).all()
         assert (found.std == expected.std).all()
+
+
+def test_token_means_of_an_engine_that_can_be_steered_are_read_as_written(tmp_path: Path) -> None:
+    read = load_source_statistics(artifact_with(tmp_path / "a", statistics=BY_BLOCK, **steerable_fields()))
+    assert read is not None
+    assert read.token_means is not None
+    assert BY_BLOCK.token_means is not None
+    assert (read.token_means.mean == BY_BLOCK.token_means.mean).all()
+    assert (read.token_means.std == BY_BLOCK.token_means.std).all()
+    assert (read.mid.mean == STATISTICS.mid.mean).all()
+
+
+def test_statistics_without_token_means_are_those_that_were_written_before_there_were_any(tmp_path: Path) -> None:
+    read = load_source_statistics(artifact_with(tmp_path / "a"))
+    assert read is not None
+    assert read.token_means is None
+    assert read.moments().keys() == {"mid", "out", "features"}
+    assert BY_BLOCK.moments().keys() == {"mid", "out", "features", "token_means"}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (save(tensors(), metadata={"count": "3"}), "expected .*token_means.std"),
+        (by_block(token_means_mean=np.zeros((8, 2))), r"token_means.mean .* not 2 x 8 .* shape \(8, 2\)"),
+        (by_block(token_means_mean=np.zeros(8)), r"token_means.mean .*\(8,\)"),
+        (by_block(token_means_mean=np.full((2, 8), np.inf)), "token_means.mean"),
+        (by_block(token_means_std=np.full((2, 8), -1.0)), "token_means.std"),
+        (by_block(mid_mean=np.zeros((2, 8))), r"mid.mean .* not 8 .* shape \(2, 8\)"),
+    ],
+)
+def test_token_means_of_another_form_are_refused(content: bytes, words: str, tmp_path: Path) -> None:
+    artifact = artifact_with(tmp_path / "a", content, **steerable_fields())
+    with pytest.raises(ArtifactError, match=words):
+        load_source_statistics(artifact)
+
+
+def test_token_means_of_an_engine_that_gives_none_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"holds .*token_means.mean.*; expected features.mean"):
+        load_source_statistics(artifact_with(tmp_path / "a", statistics=BY_BLOCK))
 
 
 def test_the_same_statistics_give_the_same_bytes(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from queue import Queue
 from typing import Any
 
+import numpy as np
 import pytest
 
 from moase_edge.bench import bench_report, grid
@@ -258,6 +259,16 @@ def test_the_same_seed_gives_the_same_json_in_whatever_order_cells_are_run(
     assert found[0].pop("measured").keys() == found[1].pop("measured").keys()
     assert found[0] == found[1]
     assert found[0]["protocols"]["continual"]["methods"]["edge"]["updates"] > 0
+
+
+def test_an_engine_that_can_be_steered_gives_the_same_answer_and_token_means(bench: Workbench) -> None:
+    images = np.random.default_rng(0).standard_normal((2, 3, 32, 32), dtype=np.float32)
+    with closing(Workbench(TINY.model_copy(update={"steer": True}))) as steerable:
+        found, expected = steerable.engine.run(images), bench.engine.run(images)
+        moved = steerable.engine.run(images, found["token_means"])
+    assert found.keys() - expected.keys() == {"token_means"}
+    assert all(np.array_equal(found[name], value) for name, value in expected.items())
+    assert not np.array_equal(moved["logits"], found["logits"])
 
 
 @pytest.mark.parametrize(

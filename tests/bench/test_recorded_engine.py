@@ -18,9 +18,10 @@ class CountingEngine:
         self.runs = 0
         self.closed = False
 
-    def run(self, images: NDArray[np.float32]) -> Tensors:
+    def run(self, images: NDArray[np.float32], shift: NDArray[np.float32] | None = None) -> Tensors:
         self.runs += 1
-        return {"logits": images.mean(axis=(2, 3)) + self.runs}
+        moved = 0 if shift is None else shift.sum()
+        return {"logits": images.mean(axis=(2, 3)) + self.runs + moved}
 
     def close(self) -> None:
         self.closed = True
@@ -38,6 +39,18 @@ def test_a_batch_is_run_once_and_gives_the_same_outputs_again() -> None:
     assert inner.runs == 1
     assert not np.array_equal(first, engine.run(images(1.0))["logits"])
     assert inner.runs == 2
+
+
+def test_a_batch_is_run_again_for_each_shift_and_remembered_with_it() -> None:
+    inner = CountingEngine()
+    engine = RecordedEngine(inner)
+    shifts = [None, np.zeros((2, 3, 4), np.float32), np.ones((2, 3, 4), np.float32)]
+    first = [engine.run(images(0.0), shift)["logits"] for shift in shifts]
+    assert inner.runs == 3
+    again = [engine.run(images(0.0), shift)["logits"] for shift in reversed(shifts)][::-1]
+    assert inner.runs == 3
+    assert all(np.array_equal(one, other) for one, other in zip(first, again, strict=True))
+    assert first[2][0, 0] - first[1][0, 0] == 25, "a run more, and 24 ones of the shift"
 
 
 def test_outputs_are_copies_so_that_no_method_disturbs_another() -> None:

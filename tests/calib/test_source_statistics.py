@@ -30,7 +30,7 @@ class Made:
     def __init__(self, tap: Callable[[float], NDArray[np.float32]]) -> None:
         self._tap = tap
 
-    def run(self, images: NDArray[np.float32]) -> Tensors:
+    def run(self, images: NDArray[np.float32], shift: NDArray[np.float32] | None = None) -> Tensors:
         mid = np.stack([self._tap(float(image.mean())) for image in images])
         return {"mid": mid, "out": 2 * mid}
 
@@ -92,6 +92,29 @@ def test_a_stream_of_pictures_gives_what_all_at_once_gives_and_the_same_each_tim
         np.testing.assert_allclose(moments.std, np.std(rows, axis=0), rtol=1e-12, atol=1e-12, err_msg=name)
         assert (moments.mean == second.mean).all()
         assert (moments.std == second.std).all()
+
+
+class ByBlock(Made):
+    """Its token means are the picture's level, twice that for the second block, and it is never given a shift."""
+
+    def run(self, images: NDArray[np.float32], shift: NDArray[np.float32] | None = None) -> Tensors:
+        assert shift is None
+        level = images.mean(axis=(1, 2, 3))[:, None, None]
+        means = np.broadcast_to(np.float32([[1.0], [2.0]]) * level, (len(images), 2, CHANNELS))
+        return {**super().run(images), "token_means": means}
+
+
+def test_token_means_are_recorded_by_block_where_the_engine_gives_them() -> None:
+    sidecar = sidecar_of(small_vit())
+    with_means, without = (
+        record_source_statistics(kind(level_everywhere), sidecar, Preprocessor(SPEC), grey(0, 255))
+        for kind in (ByBlock, Made)
+    )
+    assert without.token_means is None
+    assert with_means.token_means is not None
+    np.testing.assert_allclose(with_means.token_means.mean, [[0.5] * CHANNELS, [1.0] * CHANNELS], rtol=1e-6)
+    np.testing.assert_allclose(with_means.token_means.std, [[0.5] * CHANNELS, [1.0] * CHANNELS], rtol=1e-6)
+    assert (with_means.mid.mean == without.mid.mean).all()
 
 
 @pytest.mark.parametrize("levels", [(), (7,)])

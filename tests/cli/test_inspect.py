@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from moase_edge.cli import main
+from tests.artifact.folders import make_artifact, steerable_fields
 
 
 @pytest.fixture
@@ -39,11 +40,22 @@ def test_the_facts_of_the_manifest_are_shown(artifact: Path, capsys: pytest.Capt
         "Bx3x32x32",
         "backbone.onnx: onnx, fp32, opset",
         "source statistics │ none",
+        "steerable │ no",
     ):
         assert fact in flat, fact
     assert manifest["identity"][:20] in text
     assert f"{len(manifest['files'])} files, every hash as the manifest says" in text
     assert "[b]copy" in "".join(text.split())
+
+
+def test_what_an_engine_takes_and_gives_that_can_be_steered_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_artifact(tmp_path / "tiny", **steerable_fields())
+    flat = " ".join(shown([str(folder)], capsys).split())
+    assert "steerable │ at every block, by `shift`" in flat
+    assert "shift │ Bx2x8 moves patch tokens" in flat
+    assert "token_means │ Bx2x8 mean patch tokens" in flat
 
 
 def test_json_is_the_manifest_itself(artifact: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,7 +33,7 @@ def cut(**options: Any) -> FrozenBackbone:
 def write(module: FrozenBackbone, path: Path) -> int:
     inputs, outputs = tensor_specs(module.spec, 32, 32)
     with torch.no_grad():
-        return export_onnx(module, inputs[0], outputs, path)
+        return export_onnx(module, inputs, outputs, path)
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ class Large(nn.Module):
 def test_more_weights_than_one_file_holds_are_refused_before_the_export(tmp_path: Path, size_bytes: int) -> None:
     inputs, outputs = tensor_specs(cut().spec, 32, 32)
     with pytest.raises(ExportError, match=r"GiB, an ONNX file holds less than 2 GiB\. Take a smaller"):
-        export_onnx(Large(size_bytes), inputs[0], outputs, tmp_path / "large.onnx")
+        export_onnx(Large(size_bytes), inputs, outputs, tmp_path / "large.onnx")
     assert not list(tmp_path.iterdir())
 
 
@@ -136,6 +136,6 @@ def test_a_failure_of_the_exporter_is_translated_and_its_noise_settings_are_undo
     logger, filters = logging.getLogger("torch.onnx"), list(warnings.filters)
     level = logger.level
     with pytest.raises(ExportError, match="could not export the backbone to ONNX"):
-        export_onnx(Looping(), inputs[0], outputs[:1], tmp_path / "x.onnx")
+        export_onnx(Looping(), inputs, outputs[:1], tmp_path / "x.onnx")
     assert logger.level == level
     assert warnings.filters == filters

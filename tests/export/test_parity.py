@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from moase_edge.adapt.sidecar import Sidecar
@@ -14,6 +16,7 @@ from moase_edge.engines.base import Tensors
 from moase_edge.engines.pytorch import TorchEngine
 from moase_edge.export.parity import ParityReport, check_parity, deviation, perturb
 from moase_edge.models.split import FrozenBackbone
+from moase_edge.models.steer import SteerableBackbone
 from tests.adapt.backbones import draw, sidecar_of, small_vit
 
 QUANTITIES = {
@@ -27,8 +30,17 @@ QUANTITIES = {
 }
 
 
+STEERED = {"taps.mid.steered", "taps.out.steered", "logits.steered", "taps.token_means"}
+
+
 def engine_of(model: nn.Module, sidecar: Sidecar) -> TorchEngine:
     return TorchEngine(FrozenBackbone(model, sidecar.spec), ("mid", "out", "logits"))
+
+
+def steerable_engine_of(model: nn.Module, sidecar: Sidecar) -> TorchEngine:
+    spec = sidecar.spec
+    outputs = ("mid", "out", "logits", "token_means")
+    return TorchEngine(SteerableBackbone(model, spec), outputs, blocks=(spec.depth, spec.channels))
 
 
 class Shifted:
@@ -37,8 +49,8 @@ class Shifted:
     def __init__(self, engine: TorchEngine, output: str, share: float) -> None:
         self.name, self._engine, self._output, self._share = "shifted", engine, output, share
 
-    def run(self, images: Any) -> Tensors:
-        values = dict(self._engine.run(images))
+    def run(self, images: Any, shift: Any = None) -> Tensors:
+        values = dict(self._engine.run(images, shift))
         values[self._output] = values[self._output] * np.float32(1 + self._share)
         return values
 
@@ -87,6 +99,72 @@ def test_an_engine_that_is_off_fails_where_its_output_is_used(output: str, faili
     report = check(Shifted(engine_of(model, sidecar), output, 0.05), model, sidecar)
     assert set(report.failures) == failing
     assert not report.figures().passed
+
+
+@pytest.mark.parametrize("adapt_blocks", [1, 2, 3])
+@pytest.mark.parametrize("options", [{}, {"distilled": True}, {"global_pool": "avg"}])
+def test_a_true_split_that_can_be_steered_passes_under_a_shift_too(
+    options: dict[str, Any], adapt_blocks: int
+) -> None:
+    model = small_vit(**options)
+    sidecar = sidecar_of(model, adapt_blocks)
+    report = check(steerable_engine_of(model, sidecar), model, sidecar)
+    assert report.deviations.keys() == QUANTITIES | STEERED
+    assert not report.failures, report.deviations
+
+
+def test_what_is_checked_without_a_shift_does_not_depend_on_steering() -> None:
+    model = small_vit()
+    sidecar = sidecar_of(model)
+    engines = (engine_of(model, sidecar), steerable_engine_of(model, sidecar))
+    plain, steered = (check(engine, model, sidecar).deviations for engine in engines)
+    assert {name: len(values) for name, values in steered.items() if name in plain} == dict.fromkeys(plain, 4)
+    assert not any(hook for block in model.blocks for hook in (block._forward_pre_hooks, block._forward_hooks))  # type: ignore[union-attr]
+
+
+class Misled:
+    """An engine that does something else with its shift."""
+
+    def __init__(self, engine: TorchEngine, change: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> None:
+        self.name, self._engine, self._change = "misled", engine, change
+
+    def run(self, images: Any, shift: Any = None) -> Tensors:
+        return self._engine.run(images, None if shift is None else self._change(shift))
+
+    def close(self) -> None:
+        self._engine.close()
+
+
+def without_last(shift: NDArray[np.float32]) -> NDArray[np.float32]:
+    changed = shift.copy()
+    changed[:, -1] = 0
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("change", "failing"),
+    [
+        (np.zeros_like, STEERED),
+        (lambda shift: np.ascontiguousarray(shift[:, ::-1]), STEERED),
+        # The last block's own shift comes after every token mean.
+        (without_last, STEERED - {"taps.token_means"}),
+    ],
+)
+def test_an_engine_that_is_steered_wrongly_fails_in_what_the_shift_reaches(
+    change: Callable[[NDArray[np.float32]], NDArray[np.float32]], failing: set[str]
+) -> None:
+    model = small_vit()
+    sidecar = sidecar_of(model)
+    report = check(Misled(steerable_engine_of(model, sidecar), change), model, sidecar)
+    assert set(report.failures) == failing
+
+
+def test_token_means_that_are_off_fail_and_count_among_the_taps() -> None:
+    model = small_vit()
+    sidecar = sidecar_of(model)
+    report = check(Shifted(steerable_engine_of(model, sidecar), "token_means", 0.05), model, sidecar)
+    assert report.failures == ["taps.token_means"]
+    assert report.figures().taps == pytest.approx(0.05, rel=1e-3)
 
 
 def test_a_sidecar_whose_weights_are_off_fails() -> None:

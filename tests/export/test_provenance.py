@@ -15,7 +15,7 @@ from tests.artifact.folders import fields
 PREPROCESS = {"height": 4, "width": 4, "crop_pct": 0.9, "mean": (0.5,) * 3, "std": (0.5,) * 3}
 
 
-def identity(**changes: object) -> str:
+def identity(*, steer: bool = False, **changes: object) -> str:
     """Of a model of two weights whose preprocessing is changed."""
     model = nn.Linear(1, 1)
     with torch.no_grad():
@@ -23,7 +23,7 @@ def identity(**changes: object) -> str:
         model.bias.fill_(0.0)
     spec = SidecarSpec.model_validate(fields()["sidecar"])
     preprocess = PreprocessSpec.model_validate({**PREPROCESS, **changes})
-    return identity_of(model, model, spec, MoaseSettings(), preprocess)
+    return identity_of(model, model, spec, MoaseSettings(), preprocess, steer=steer)
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,7 @@ def identity(**changes: object) -> str:
 def test_every_part_of_the_preprocessing_is_part_of_the_identity(change: dict[str, object]) -> None:
     assert identity() == identity()
     assert identity(**change) != identity()
+
+
+def test_an_engine_that_can_be_steered_has_another_identity() -> None:
+    assert identity(steer=True) != identity()

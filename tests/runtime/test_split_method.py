@@ -41,7 +41,9 @@ class FakeEngine:
             "logits": np.array(frozen, dtype=np.float32),
         }
 
-    def run(self, images: NDArray[np.float32]) -> Mapping[str, NDArray[np.float32]]:
+    def run(
+        self, images: NDArray[np.float32], shift: NDArray[np.float32] | None = None
+    ) -> Mapping[str, NDArray[np.float32]]:
         if self._failure is not None:
             raise self._failure
         return {name: array.copy() for name, array in self.outputs.items()}

@@ -85,7 +85,9 @@ class PixelEngine:
     def __init__(self) -> None:
         self.closed = False
 
-    def run(self, images: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    def run(
+        self, images: NDArray[np.float32], shift: NDArray[np.float32] | None = None
+    ) -> dict[str, NDArray[np.float32]]:
         pixel = np.ascontiguousarray(images[:, :, 0, 0])
         return {"mid": pixel[:, None], "out": pixel[:, None], "logits": pixel}
 

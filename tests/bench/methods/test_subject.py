@@ -9,9 +9,9 @@ import torch
 from moase_edge.bench.subject import BorrowedEngine, Subject
 from moase_edge.config.moase import MoaseSettings
 from moase_edge.engines.pytorch import TorchEngine
-from moase_edge.errors import ConfigError
+from moase_edge.errors import ConfigError, EngineError
 from moase_edge.models.split import FrozenBackbone, sidecar_spec
-from tests.bench.methods.subjects import PixelEngine, frames, tiny_backbone, tiny_subject, weights_of
+from tests.bench.methods.subjects import DEPTH, PixelEngine, frames, tiny_backbone, tiny_subject, weights_of
 
 
 def edge_subject() -> Subject:
@@ -67,6 +67,23 @@ def test_an_engine_with_too_few_tokens_is_refused_for_a_preset_that_looks_at_all
     subject.engine_for(subject.frozen_sidecar())
     with pytest.raises(ConfigError, match=r"the paper preset looks at 5 tokens of a block.*hands over 1"):
         subject.engine_for(subject.sidecar(MoaseSettings(preset="paper"), seed=0))
+
+
+def test_a_subject_that_can_be_steered_hands_on_shifts_and_token_means() -> None:
+    unsteered, subject = (Subject.in_torch(tiny_backbone(), steer=steer) for steer in (False, True))
+    engine, shift = subject.engine_for(subject.frozen_sidecar()), np.ones((2, DEPTH, 16), np.float32)
+    shift[:, :, ::2] = -1
+    plain, steered = engine.run(frames(2)), engine.run(frames(2), shift)
+    assert plain["token_means"].shape == (2, DEPTH, 16)
+    assert plain["mid"].shape == (2, 1, 16)
+    np.testing.assert_array_equal(plain["logits"], unsteered.engine.run(frames(2))["logits"])
+    assert np.abs(steered["logits"] - plain["logits"]).max() > 1e-2
+
+
+def test_a_subject_that_cannot_be_steered_refuses_a_shift() -> None:
+    subject = tiny_subject()
+    with pytest.raises(EngineError, match="takes no shift"):
+        subject.engine_for(subject.frozen_sidecar()).run(frames(2), np.zeros((2, DEPTH, 16), np.float32))
 
 
 def test_a_borrowed_engine_stays_open() -> None:
