@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -85,9 +84,6 @@ class Workbench:
         self.engine = RecordedEngine(_split_engine(self.backbone, settings))
         self._part: Part | None = None
         self._frames: Frames | None = None
-        # Each cell ends with a collection, and to look through all that the packages hold would take longer than
-        # many a cell.
-        gc.freeze()
 
     def part(self, seed: int) -> Part:
         """Pictures and source images of a seed."""
@@ -139,7 +135,6 @@ class Workbench:
 
     def close(self) -> None:
         """Release the engine and what it recorded."""
-        gc.unfreeze()
         self.engine.close()
 
     def _refuse_what_cannot_be_streamed(self) -> None:
