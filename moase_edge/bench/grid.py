@@ -220,11 +220,20 @@ def work(settings: BenchSettings, out: Path, tasks: Sequence[tuple[Cell, ...]], 
     """What one process does: task after task, by number, until none is left."""
     with contextlib.closing(Workbench(settings)) as bench:
         write_json(out / SUBJECT, bench.facts())
-        # To look through all that packages hold, with each collection, would take longer than many a cell.
-        gc.freeze()
-        for number in _taken(numbers):
-            for cell in tasks[number]:
-                run_one(bench, cell, out)
+        with _quick_collections():
+            for number in _taken(numbers):
+                for cell in tasks[number]:
+                    run_one(bench, cell, out)
+
+
+@contextlib.contextmanager
+def _quick_collections() -> Iterator[None]:
+    """Leave what is there now out of collections: to look through all packages takes longer than many a cell."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _taken(numbers: Queue[int]) -> Iterator[int]:
