@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PACKAGES := moase_edge tests benchmarks scripts
 
+# Tests and demo start many processes, and PyTorch and timm take twice as long to import where nothing compiled is kept.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo check test coverage format constraints clean
 

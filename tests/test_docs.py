@@ -13,9 +13,11 @@ from typing import get_args
 
 import pytest
 
+from moase_edge.bench.protocol_choice import LATENCY_AWARE, choosable_options
 from moase_edge.config import adapt
 from moase_edge.config.adapt import AdaptSettings
 from moase_edge.config.base import load_settings
+from moase_edge.data.protocols import PROTOCOLS
 from moase_edge.frames.open import open_source
 from moase_edge.runtime.pipeline import Pipeline
 from moase_edge.runtime.record import STAGES
@@ -25,6 +27,7 @@ from tests.cli.commands import write_pictures
 ROOT = Path(__file__).parent.parent
 METHOD = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
 RUN = (ROOT / "docs" / "run.md").read_text(encoding="utf-8")
+BENCHMARK = (ROOT / "docs" / "benchmark.md").read_text(encoding="utf-8")
 
 
 def section(text: str, heading: str) -> str:
@@ -54,6 +57,15 @@ def test_every_setting_of_the_learner_is_documented_with_its_choices() -> None:
 def test_the_example_of_settings_is_taken() -> None:
     (example,) = re.findall(r"```json\n(.*?)```", METHOD, flags=re.DOTALL)
     load_settings(AdaptSettings, json.loads(example))
+
+
+def test_every_protocol_is_documented_with_its_options_and_their_defaults() -> None:
+    text = section(BENCHMARK, "## Protocols")
+    assert named(text) == {*PROTOCOLS, LATENCY_AWARE}
+    for name in PROTOCOLS:
+        (row,) = re.findall(rf"^\| `{name}` .*$", text, flags=re.MULTILINE)
+        for option, default in choosable_options(name).items():
+            assert (f"`{option}`" if default is None else f"`{option}={default}`") in row
 
 
 @pytest.fixture(scope="module")

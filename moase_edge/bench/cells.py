@@ -32,8 +32,8 @@ class Measured:
 
     Attributes:
         ms_by_stage: mean milliseconds a frame.
-        peak_memory_mib: highest resident memory of the process while the cell ran, with model and frames that all
-            methods share; None where the system does not tell.
+        peak_memory_mib: highest resident memory of the process since `forget_peak_memory`, with model and frames
+            that all methods share; None where the system does not tell.
         wall_s: seconds that the cell took, from building the method on; NaN where nobody looked.
     """
 
@@ -95,7 +95,6 @@ def run_cell(
     """
     pipeline = Pipeline(method, preprocessor, schedule)
     collector = _Collector(counted=_counts(pipeline))
-    forget_peak_memory()
     with contextlib.closing(LabelledSource(frames, "benchmark")) as source:
         for result in pipeline.run(source, batch_size=batch_size):
             collector.settle(_counts(pipeline))

@@ -7,10 +7,13 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from threading import Thread
 from types import FrameType
+from typing import NoReturn
 
 # SIGHUP: the terminal was closed.
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SHOW_CURSOR = b"\x1b[?25h"
 
 
 @contextmanager
@@ -32,7 +35,7 @@ def ended_by_signals(line: str, *, unwinding: bool = False) -> Iterator[None]:
             with suppress(OSError):
                 os.write(2, f"{line}\n".encode(errors="replace"))
         if came or not unwinding:
-            os._exit(128 + number)
+            end_at_once(number)
         came.append(number)
         sys.exit(128 + number)
 
@@ -52,3 +55,42 @@ def handling_signals(handle: Callable[[int, FrameType | None], None]) -> Iterato
     finally:
         for number in heard:
             signal.signal(number, before[number])
+
+
+@contextmanager
+def ended_by_a_second_signal() -> Iterator[None]:
+    """While the block runs, the second of the handled signals ends the process, whatever it is doing.
+
+    Python calls a handler between two steps of the main thread. That may be never, where it writes to a pipe that
+    nobody empties, and the kernel gave the signal to another thread or just before the write began. Here a thread
+    of its own is told of every signal.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    Thread(target=_end_at_the_second, args=(reading,), name="signals", daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(writing)
+
+
+def _end_at_the_second(reading: int) -> None:
+    came = 0
+    with open(reading, "rb", buffering=0) as numbers:
+        while number := numbers.read(1):
+            came += number[0] in _SIGNALS
+            if came > 1:
+                end_at_once(number[0])
+
+
+def end_at_once(number: int) -> NoReturn:
+    """End the process with 128 plus the signal's number, and clear nothing away.
+
+    An ordinary end writes what standard output still holds, and waits for ever where nobody reads it.
+    """
+    with suppress(OSError):
+        if os.isatty(2):
+            os.write(2, _SHOW_CURSOR)  # which a line of progress hides
+    os._exit(128 + number)

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from moase_edge.artifact.store import DEFAULT_ROOT, read_manifest, usable_artifacts
-from moase_edge.cli.interrupt import ended_by_signals, handling_signals
+from moase_edge.cli.interrupt import ended_by_a_second_signal, ended_by_signals, handling_signals
 from moase_edge.cli.run import INTERRUPTED
 from moase_edge.cli.run_view import RunView
 from moase_edge.config.adapt import ADAPT_PRESETS, AdaptSettings
@@ -213,12 +213,12 @@ def stop_on_signals(pipeline: Pipeline) -> Iterator[list[int]]:
     came: list[int] = []
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        if came:
-            sys.exit(128 + number)
         came.append(number)
+        if len(came) > 1:
+            return
         pipeline.stop()
         with suppress(RuntimeError, OSError):  # the signal came in the midst of another line, or nobody reads
             print("interrupted; writing the report (again to stop without it)", file=sys.stderr, flush=True)
 
-    with handling_signals(handle):
+    with ended_by_a_second_signal(), handling_signals(handle):
         yield came

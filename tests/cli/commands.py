@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ COMMAND = [sys.executable, "-c", "from moase_edge.cli import main; main()"]
 
 
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This process's environment without what changes how a terminal is written to."""
-    left_out = ("FORCE_COLOR", "NO_COLOR", "COLUMNS", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
+    """This process's environment without what changes how output is written."""
+    left_out = ("PYTHONUNBUFFERED", "FORCE_COLOR", "NO_COLOR", "COLUMNS", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
     return {**{key: value for key, value in os.environ.items() if key not in left_out}, **(more or {})}
 
 
@@ -36,17 +37,21 @@ def call(
     )
 
 
-def start(arguments: Sequence[object], **options: Any) -> subprocess.Popen[str]:
-    """Start a command whose output is read while it runs."""
-    process: subprocess.Popen[str] = subprocess.Popen(
+@contextmanager
+def start(arguments: Sequence[object], **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """A command whose output is read while it runs; it does not outlive the block."""
+    with subprocess.Popen(
         [*COMMAND, *map(str, arguments)],
         env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         **options,
-    )
-    return process
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def write_video(path: Path, frames: int, *, size: tuple[int, int] = (64, 48)) -> Path:

@@ -39,7 +39,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--severity", "6"], "--severity"),
         (["--pictures", "1"], "--pictures"),
         (["--jobs", "0"], "--jobs"),
-        (["--compare", "absent-a", "absent-b"], "absent-a holds no benchmark"),
+        (["--compare", "absent-a", "absent-b"], "--compare does not use that"),
         (["--compare", "alone"], "unexpected extra argument"),
     ],
 )
@@ -48,6 +48,12 @@ def test_wrong_usage_is_refused_before_anything_is_made(arguments: list[str], wo
     assert code == 2
     assert words in said
     assert not (tmp_path / "out").exists()
+
+
+def test_a_comparison_of_what_is_no_benchmark_names_it(tmp_path: Path) -> None:
+    code, _, said = ends("bench", "--compare", tmp_path / "absent-a", tmp_path / "absent-b")
+    assert code == 2
+    assert f"{tmp_path / 'absent-a'} holds no benchmark" in said
 
 
 def class_folders(root: Path, *names: str, count: int = 13) -> Path:

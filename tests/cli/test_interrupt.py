@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from moase_edge.cli.interrupt import ended_by_a_second_signal
 from tests.cli.commands import environment, write_pictures
 
 # Sends itself the signal where a package is first imported.
@@ -23,6 +24,24 @@ class Interrupting:
 sys.meta_path.insert(0, Interrupting())
 from moase_edge.cli import main
 main(sys.argv[3:])
+"""
+# Held in a write to a full pipe, of which signals tell only another thread; as a busy machine has it now and then.
+HELD = """
+import os, signal, threading, time
+from moase_edge.cli.interrupt import ended_by_a_second_signal, handling_signals
+
+_, full = os.pipe()
+os.set_blocking(full, False)
+try:
+    while os.write(full, bytes(4096)):
+        pass
+except BlockingIOError:
+    os.set_blocking(full, True)
+with ended_by_a_second_signal(), handling_signals(lambda number, frame: None):
+    threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    print("held", flush=True)
+    os.write(full, b"one more")
 """
 EXPORT = ["export", "--backbone", "digits_vit", "--out", "new/digits"]
 NOTHING = "interrupted; nothing was written\n"
@@ -89,3 +108,25 @@ def test_a_signal_that_is_ignored_stays_ignored_at_the_start(tmp_path: Path) -> 
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("moase-edge ")
+
+
+def test_a_second_signal_ends_a_process_whose_main_thread_never_hears_of_it() -> None:
+    with subprocess.Popen([sys.executable, "-c", HELD], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            process.send_signal(signal.SIGTERM)
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(timeout=0.2)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=60) == 130
+        finally:
+            process.kill()
+
+
+def test_what_wakes_python_on_signals_is_as_before_afterwards() -> None:
+    before = signal.set_wakeup_fd(-1)
+    signal.set_wakeup_fd(before)
+    with ended_by_a_second_signal():
+        assert signal.set_wakeup_fd(-1) != before
+    assert signal.set_wakeup_fd(before) == before

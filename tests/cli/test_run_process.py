@@ -79,14 +79,13 @@ def test_without_a_terminal_standard_output_holds_the_final_figures_alone(
 def test_a_reader_that_wants_one_line_gets_it_and_the_report_is_written(
     digits_artifact: Path, long_video: Path, tmp_path: Path
 ) -> None:
-    process = start(frozen_run(digits_artifact, long_video, tmp_path / "report", "--emit", "jsonl:-"))
-    assert process.stdout is not None
-    assert process.stderr is not None
-    first = json.loads(process.stdout.readline())
-    process.stdout.close()
-    said = process.stderr.read()
-    process.stderr.close()
-    assert process.wait(timeout=60) == 0, said
+    with start(frozen_run(digits_artifact, long_video, tmp_path / "report", "--emit", "jsonl:-")) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        first = json.loads(process.stdout.readline())
+        process.stdout.close()
+        said = process.stderr.read()
+        assert process.wait(timeout=60) == 0, said
     assert first["frame"] == 0
     assert "Exception ignored" not in said
     assert "BrokenPipe" not in said
@@ -124,14 +123,15 @@ def test_a_full_disk_behind_standard_output_is_one_error(
 def test_a_signal_ends_the_run_with_a_valid_report(
     number: signal.Signals, code: int, digits_artifact: Path, long_video: Path, tmp_path: Path
 ) -> None:
-    process = start(frozen_run(digits_artifact, long_video, tmp_path / "report", "--emit", "jsonl:-"))
-    assert process.stdout is not None
-    first = process.stdout.readline()
-    process.send_signal(number)
-    rest, said = process.communicate(timeout=60)
+    with start(frozen_run(digits_artifact, long_video, tmp_path / "report", "--emit", "jsonl:-")) as process:
+        assert process.stdout is not None
+        # Not a line: what its buffer took beyond would not come from `communicate`.
+        first = os.read(process.stdout.fileno(), 1).decode()
+        process.send_signal(number)
+        rest, said = process.communicate(timeout=60)
     assert process.returncode == code, said
     assert "Traceback" not in said
-    answers = [json.loads(line) for line in [first, *rest.splitlines()]]
+    answers = [json.loads(line) for line in (first + rest).splitlines()]
     summary, journal = report_of(tmp_path / "report")
     assert summary["ended"] == "it was interrupted"
     assert (
@@ -145,11 +145,11 @@ def test_an_interrupted_run_that_adapts_keeps_its_report_too(
     digits_artifact: Path, long_video: Path, tmp_path: Path
 ) -> None:
     arguments = ["run", "--artifact", digits_artifact, "--source", long_video, "--report", tmp_path / "report"]
-    process = start([*arguments, "--emit", "jsonl:-"])
-    assert process.stdout is not None
-    process.stdout.readline()
-    process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
+    with start([*arguments, "--emit", "jsonl:-"]) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
     assert process.returncode == 143, said
     summary, journal = report_of(tmp_path / "report")
     assert summary["counts"]["updates"] == len(journal)
@@ -157,17 +157,15 @@ def test_an_interrupted_run_that_adapts_keeps_its_report_too(
 
 
 def test_a_second_signal_ends_the_process_at_once(digits_artifact: Path, long_video: Path, tmp_path: Path) -> None:
-    process = start(frozen_run(digits_artifact, long_video, tmp_path / "report", "--emit", "jsonl:-"))
-    assert process.stdout is not None
-    assert process.stderr is not None
-    wait_until_full(process.stdout.fileno())
-    # Nobody reads the answers, so the run hangs in a write, and the first signal alone would change nothing.
-    process.send_signal(signal.SIGTERM)
-    process.send_signal(signal.SIGINT)
-    process.wait(timeout=60)
-    said = process.stderr.read()
-    process.stdout.close()
-    process.stderr.close()
+    with start(frozen_run(digits_artifact, long_video, tmp_path / "report", "--emit", "jsonl:-")) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        wait_until_full(process.stdout.fileno())
+        # Nobody reads the answers, so the run hangs in a write, and the first signal alone would change nothing.
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=60)
+        said = process.stderr.read()
     assert process.returncode in (130, 143), said  # whichever was heard last
     assert "Traceback" not in said
     assert json.loads((tmp_path / "report" / "summary.json").read_text()) == {"ended": None}
@@ -186,11 +184,11 @@ def wait_until_full(descriptor: int, *, deadline_s: float = 60) -> None:
 
 def test_a_signal_that_is_ignored_stays_ignored(digits_artifact: Path, pictures: Path, tmp_path: Path) -> None:
     arguments = frozen_run(digits_artifact, pictures, tmp_path / "report", "--emit", "jsonl:-")
-    process = start(arguments, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
-    assert process.stdout is not None
-    process.stdout.readline()
-    process.send_signal(signal.SIGHUP)
-    _, said = process.communicate(timeout=60)
+    with start(arguments, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGHUP)
+        _, said = process.communicate(timeout=60)
     assert process.returncode == 0, said
     assert len(report_of(tmp_path / "report")[1]) == 6
 
@@ -228,8 +226,8 @@ def test_a_stream_that_was_closed_beforehand_costs_nothing_but_what_it_would_sho
 ) -> None:
     more = ("--emit", "jsonl:-") if descriptor == 2 else ()
     arguments = frozen_run(digits_artifact, pictures, tmp_path / "report", *more)
-    process = start(arguments, preexec_fn=lambda: os.close(descriptor))
-    out, said = process.communicate(timeout=60)
+    with start(arguments, preexec_fn=lambda: os.close(descriptor)) as process:
+        out, said = process.communicate(timeout=60)
     assert process.returncode == 0, said
     assert len(report_of(tmp_path / "report")[1]) == len(out.splitlines() if more else range(6)) == 6
 
@@ -264,8 +262,8 @@ def test_paths_that_are_no_utf8_work_from_end_to_end(digits_artifact: Path, tmp_
 
 def test_default_reports_go_to_folders_of_their_own(digits_artifact: Path, pictures: Path, tmp_path: Path) -> None:
     arguments = ["run", "--adapt", "off", "--artifact", digits_artifact, "--source", pictures]
-    both = [start(arguments, cwd=tmp_path) for _ in range(2)]
-    assert [process.communicate(timeout=60) and process.returncode for process in both] == [0, 0]
+    with start(arguments, cwd=tmp_path) as one, start(arguments, cwd=tmp_path) as other:
+        assert [process.communicate(timeout=60) and process.returncode for process in (one, other)] == [0, 0]
     reports = list((tmp_path / "reports").iterdir())
     assert len(reports) == 2
     assert all(len(report_of(folder)[1]) == 6 for folder in reports)
