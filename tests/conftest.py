@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,14 +18,48 @@ def _one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def digits_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of an artifact of `digits_vit`, exported once, one block adapted, the `edge` preset.
+    """The folder of an artifact of `digits_vit`, exported once, one block adapted, the `edge` preset, no steering.
 
     Shared by all tests of a session: never write into it; copy it with `shutil.copytree`.
     """
     from moase_edge.export.bundle import ExportRequest, export_artifact
 
     folder = tmp_path_factory.mktemp("artifacts") / "digits_vit"
-    return export_artifact(ExportRequest("digits_vit"), folder).folder
+    return export_artifact(ExportRequest("digits_vit", steer=False), folder).folder
+
+
+@pytest.fixture(scope="session")
+def source_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 60 training digits: what `digits_vit` knows as its source."""
+    import cv2
+
+    from moase_edge.data.digits import load_digits_split
+
+    folder = tmp_path_factory.mktemp("source")
+    for index, image in enumerate(load_digits_split("train").images[:60]):
+        cv2.imwrite(str(folder / f"{index:02}.png"), image)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tracked_artifact(digits_artifact: Path, source_digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`digits_artifact` with source statistics, which `run` adapts by. Never write into it."""
+    from moase_edge.artifact.store import load_artifact
+    from moase_edge.calib.on_site import calibrate_source
+    from moase_edge.calib.source_data import open_source_data
+
+    artifact = Path(shutil.copytree(digits_artifact, tmp_path_factory.mktemp("tracked") / "digits_vit"))
+    with open_source_data(str(source_digits)) as source:
+        return calibrate_source(load_artifact(artifact), source).folder
+
+
+@pytest.fixture(scope="session")
+def steerable_artifact(source_digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`digits_vit` with source statistics and an engine that can be steered. Never write into it."""
+    from moase_edge.export.bundle import ExportRequest, export_artifact
+
+    folder = tmp_path_factory.mktemp("steerable") / "digits_vit"
+    return export_artifact(ExportRequest("digits_vit", source_data=str(source_digits), steer=True), folder).folder
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,8 @@ import pytest
 from moase_edge.bench.protocol_choice import LATENCY_AWARE, choosable_options
 from moase_edge.config import adapt
 from moase_edge.config.adapt import AdaptSettings
-from moase_edge.config.base import load_settings
+from moase_edge.config.base import Settings, load_settings
+from moase_edge.config.track import TrackSettings
 from moase_edge.data.protocols import PROTOCOLS
 from moase_edge.frames.open import open_source
 from moase_edge.runtime.pipeline import Pipeline
@@ -27,6 +28,7 @@ from tests.cli.commands import write_pictures
 ROOT = Path(__file__).parent.parent
 METHOD = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
 RUN = (ROOT / "docs" / "run.md").read_text(encoding="utf-8")
+TRACKING = (ROOT / "docs" / "tracking.md").read_text(encoding="utf-8")
 BENCHMARK = (ROOT / "docs" / "benchmark.md").read_text(encoding="utf-8")
 
 
@@ -54,6 +56,13 @@ def test_every_setting_of_the_learner_is_documented_with_its_choices() -> None:
         assert all(f"`{choice}`" in text for choice in get_args(choices))
 
 
+def test_every_setting_of_a_part_is_documented() -> None:
+    text = section(METHOD, "### Settings of one's own")
+    parts = [field.annotation for field in AdaptSettings.model_fields.values()]
+    for part in (part for part in parts if isinstance(part, type) and issubclass(part, Settings)):
+        assert [name for name in part.model_fields if f"`{name}`" not in text] == [], part.__name__
+
+
 def test_the_example_of_settings_is_taken() -> None:
     (example,) = re.findall(r"```json\n(.*?)```", METHOD, flags=re.DOTALL)
     load_settings(AdaptSettings, json.loads(example))
@@ -68,12 +77,20 @@ def test_every_protocol_is_documented_with_its_options_and_their_defaults() -> N
             assert (f"`{option}`" if default is None else f"`{option}={default}`") in row
 
 
+def test_every_setting_of_the_tracker_is_documented_and_its_example_is_taken() -> None:
+    assert named(section(TRACKING, "## Settings")) == set(TrackSettings.model_fields)
+    (example,) = re.findall(r"```json\n(.*?)```", TRACKING, flags=re.DOTALL)
+    assert not load_settings(AdaptSettings, json.loads(example)).track.steer
+
+
 @pytest.fixture(scope="module")
-def report(digits_artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def report(tracked_artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("documented")
     prepare_report_folder(folder / "report", force=False)
     pictures = str(write_pictures(folder / "pictures", 3))
-    with closing(Pipeline.open(digits_artifact)) as pipeline, open_source(pictures) as source:
+    # Both what learns and what corrects, so that an update has every field.
+    settings = AdaptSettings(objectives={"consistency": 1.0})
+    with closing(Pipeline.open(tracked_artifact, settings=settings)) as pipeline, open_source(pictures) as source:
         run_and_report(
             pipeline, source, folder / "report", facts=pipeline.facts, on_result=lambda result: None, max_frames=3
         )
@@ -92,6 +109,9 @@ def test_every_field_of_the_summary_is_documented_and_there_is_no_other(report: 
     text = section(RUN, "## summary.json")
     assert named(text) == set(summary)
     assert "`artifact_choice`" in text
+    counted = {name.split(":")[0] for name in summary["adaptation"]}
+    assert counted <= named(section(RUN, "### Adaptation")) | {"alarm"}
+    assert "domains_found" in counted
 
 
 def test_the_source_of_the_documents_runs_as_it_stands(digits_artifact: Path, tmp_path: Path) -> None:

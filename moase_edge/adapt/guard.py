@@ -109,7 +109,7 @@ class Guard:
         confident: float = 0.8,
         min_confident: int = 16,
         max_contradiction: float = 0.75,
-        max_distance: float = math.inf,
+        max_distance: float | None = None,
     ) -> None:
         self._window = window
         self._warm_up = warm_up
@@ -118,7 +118,7 @@ class Guard:
         self._confident = confident
         self._min_confident = min_confident
         self._max_contradiction = max_contradiction
-        self._max_distance = max_distance
+        self._max_distance = math.inf if max_distance is None else max_distance
         self.reset()
 
     def observe(
@@ -143,6 +143,10 @@ class Guard:
             self._broken = f"answer not finite: {int((~finite).sum())} of {len(finite)} logits, frozen none"
         elif new_content:
             self._remember(softmax(np.stack([adapted, frozen])))
+
+    def tell_distance(self, distance: float) -> None:
+        """Of the learned weights from the source, where it is known without an answer to compare."""
+        self._distance = distance
 
     def check(self) -> str | None:
         """The first alarm, in words; what comes before the colon is one of a few names. None where all is well."""

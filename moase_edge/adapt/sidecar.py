@@ -64,15 +64,25 @@ class Sidecar(nn.Module):
 
     def finish(self, x: Tensor) -> Views:
         """Pooling and head: normed tokens (B, P, C) -> views."""
+        return self.classify(self.head_inputs(x))
+
+    def head_inputs(self, x: Tensor) -> Tensor:
+        """Normed tokens (B, P, C) -> (B, H, C): what each of the H heads reads; two in a distilled network."""
         if self.head_dist is not None:
-            features = 0.5 * (x[:, 0] + x[:, 1])
-            return Views(logits=0.5 * (self.head(x[:, 0]) + self.head_dist(x[:, 1])), features=features)
+            return x[:, :2]
         if self.pool is not None:
             pooled = self.pool(x if self.spec.pool_prefix else x[:, self.spec.prefix_tokens :])
         else:
             pooled = pool_tokens(x, self.spec)
-        features = self.fc_norm(pooled)
-        return Views(logits=self.head(features), features=features)
+        features: Tensor = self.fc_norm(pooled)
+        return features.unsqueeze(1)
+
+    def classify(self, pooled: Tensor) -> Views:
+        """Head inputs (B, H, C) -> views; the features are their mean."""
+        if self.head_dist is not None:
+            logits = 0.5 * (self.head(pooled[:, 0]) + self.head_dist(pooled[:, 1]))
+            return Views(logits=logits, features=0.5 * (pooled[:, 0] + pooled[:, 1]), pooled=pooled)
+        return Views(logits=self.head(pooled[:, 0]), features=pooled[:, 0], pooled=pooled)
 
 
 def _norm(spec: SidecarSpec, *, present: bool) -> nn.Module:

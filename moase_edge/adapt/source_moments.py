@@ -1,21 +1,15 @@
-"""Source statistics of an artifact, as the learner takes them."""
+"""Source statistics as the learner takes them."""
 
 from __future__ import annotations
 
 import torch
 
-from moase_edge.artifact.source_statistics import load_source_statistics
-from moase_edge.artifact.store import Artifact
+from moase_edge.artifact.source_statistics import SourceStatistics
 from moase_edge.moase.objectives import FeatureMoments
 
 
-def source_moments(artifact: Artifact) -> FeatureMoments | None:
-    """Moments of the features, (C,) float32 each; None where the artifact has none.
-
-    Raises:
-        ArtifactError: the statistics are damaged.
-    """
-    statistics = load_source_statistics(artifact)
+def moments_of(statistics: SourceStatistics | None) -> FeatureMoments | None:
+    """Moments of the features, (C,) float32 each; None where there are no statistics."""
     if statistics is None:
         return None
     mean, std = (

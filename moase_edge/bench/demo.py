@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
+
 from moase_edge.artifact.files import refuse_existing, storage_errors
 from moase_edge.bench.labelled_source import LabelledSource
 from moase_edge.data.corruptions import corrupt
@@ -28,9 +30,12 @@ from moase_edge.runtime.session import prepare_report_folder, run_and_report
 BACKBONE = "digits_vit"
 SUMMARY = "demo.json"
 SEVERITY = 3
+SOURCE_IMAGES = 200
 # Names taken before any error was measured: noise, blur, weather and digital ones of the published benchmark, at
 # its middle severity and with its constants for large pictures (those for 32 pixels hardly disturb digits).
 CORRUPTED = ("gaussian_noise", "defocus_blur", "snow", "frost", "brightness", "contrast", "pixelate")
+# Of those that the model was trained on: what it knows as its source.
+SOURCE_PICTURES = 200
 MODES = {"frozen": "off", "adapting": "every"}
 _SHOWN_STAGES = ("capture", "preprocess", "engine", "sidecar", "update", "total")
 
@@ -66,14 +71,25 @@ def run_demo(
         out.mkdir(parents=True)
     # Written first: it marks the folder as the demo's own, also if the demo is interrupted.
     write_json(out / SUMMARY, {"complete": False})
-    artifact = out / "artifact"
-    export_artifact(ExportRequest(BACKBONE), artifact, on_stage=lambda stage: on_stage(f"export: {stage}"))
+    artifact, source = out / "artifact", _written_source(out / "source")
+    request = ExportRequest(BACKBONE, source_data=str(source))
+    export_artifact(request, artifact, on_stage=lambda stage: on_stage(f"export: {stage}"))
     records = {}
     for name, mode in MODES.items():
         on_stage(f"streaming {frames_per_domain} frames of {1 + len(CORRUPTED)} domains, {name}")
         records[name] = _stream(artifact, out / name, mode, stream, seed)
     on_stage("writing the report")
     return _write(out, records, frames_per_domain=frames_per_domain, seed=seed)
+
+
+def _written_source(folder: Path) -> Path:
+    """Training pictures in a folder, as `export --source-data` takes them."""
+    with storage_errors(folder):
+        folder.mkdir()
+        for index, image in enumerate(load_digits_split("train").images[:SOURCE_PICTURES]):
+            written = cv2.imencode(".png", image)[1]
+            (folder / f"{index:03}.png").write_bytes(written.tobytes())
+    return folder
 
 
 def demo_domains() -> list[Domain]:
@@ -122,7 +138,7 @@ def _write(out: Path, records: dict[str, RunRecord], *, frames_per_domain: int, 
         pictures = [Picture(picture, "Error by domain, frozen and adapting")]
     intent = (
         f"The same {len(CORRUPTED) + 1} x {frames_per_domain} pictures, one domain after the other, answered by "
-        "the frozen model, and by one that learned from each picture without its label "
+        "the frozen model, and by one that learned from each picture that showed something new, without its label "
         f"({outcome.updates} updates)."
     )
     sections = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
@@ -27,13 +27,14 @@ from moase_edge.metrics.cell import CellRecord
 from moase_edge.report.files import read_json, write_json
 from moase_edge.report.plain import plain_json
 from moase_edge.report.record_file import load_record, save_record
+from moase_edge.runtime.method import counts_of
 from moase_edge.runtime.scheduler import Timing, parse_schedule
 from moase_edge.version import __version__
 
 SETTINGS = "settings.json"
 SUBJECT = "subject.json"
 CELLS = "cells"
-_RECORD, _CLEAN, _MEASURED = "record.npz", "clean.npz", "measured.json"
+_RECORD, _CLEAN, _MEASURED, _COUNTS = "record.npz", "clean.npz", "measured.json", "counts.json"
 # Beside the settings: other weights or another version would not give the same results.
 _ORIGIN = ("checkpoint_sha256", "version")
 SOURCE = "source"
@@ -55,7 +56,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class CellFiles:
-    """A cell's folder: `record.npz`, `clean.npz` and `measured.json`."""
+    """A cell's folder: `record.npz`, `clean.npz`, `measured.json` and, of a method that counts, `counts.json`."""
 
     folder: Path
 
@@ -64,14 +65,21 @@ class CellFiles:
         """Whether the cell was finished; not where one of its files is missing, so that it is run again."""
         return all((self.folder / name).is_file() for name in (_RECORD, _CLEAN, _MEASURED))
 
-    def save(self, record: CellRecord, clean: CellRecord, measured: Measured) -> None:
+    def save(
+        self, record: CellRecord, clean: CellRecord, measured: Measured, counts: Mapping[str, int] | None = None
+    ) -> None:
         """Keep a finished cell.
+
+        Args:
+            counts: what the method found and did on the stream.
 
         Raises:
             StorageError: the folder cannot be written.
         """
         save_record(self.folder / _RECORD, record)
         save_record(self.folder / _CLEAN, clean)
+        if counts:
+            write_json(self.folder / _COUNTS, dict(counts))
         write_json(self.folder / _MEASURED, asdict(measured))
 
     def load(self) -> tuple[CellRecord, CellRecord, Measured]:
@@ -81,6 +89,15 @@ class CellFiles:
             StorageError: a file is missing or damaged.
         """
         return load_record(self.folder / _RECORD), load_record(self.folder / _CLEAN), self._measured()
+
+    def counts(self) -> dict[str, int]:
+        """What the method found and did; empty for one that counts nothing.
+
+        Raises:
+            StorageError: the file is damaged.
+        """
+        path = self.folder / _COUNTS
+        return read_json(path) if path.is_file() else {}
 
     def _measured(self) -> Measured:
         path = self.folder / _MEASURED
@@ -252,6 +269,7 @@ def run_one(bench: Workbench, cell: Cell, out: Path) -> None:
         schedule = LatencyAware(FRAME_COSTS[cell.method])
     forget_peak_memory()
     record, measured = run_cell(method, frames.shown, bench.preprocessor, schedule, batch_size=frames.batch_size)
+    counts = counts_of(method)
     hold = parse_schedule("hold")
     clean, _ = run_cell(method, frames.part.clean, bench.preprocessor, hold, batch_size=frames.batch_size)
     stages = dict(measured.ms_by_stage)
@@ -259,7 +277,7 @@ def run_one(bench: Workbench, cell: Cell, out: Path) -> None:
         # What the engine took where it ran: a replayed batch is not faster, it is only not computed again.
         stages["engine"] = bench.engine.ms_per_frame
     wall_s = perf_counter() - began_s
-    cell.files(out).save(record, clean, replace(measured, ms_by_stage=stages, wall_s=wall_s))
+    cell.files(out).save(record, clean, replace(measured, ms_by_stage=stages, wall_s=wall_s), counts)
 
 
 def load_cells(settings: BenchSettings, out: Path) -> Iterator[tuple[Cell, CellRecord, CellRecord, Measured]]:

@@ -31,7 +31,13 @@ FRAME_COSTS: Mapping[str, float] = {
     "moase++": 9.28,  # as MoASE, once on the frames as they are and once on the augmented ones
     "official-split": 1.1,
     "paper-split": 1.1,
-    "edge": 1.0,
+    "edge": 1.05,  # trials of the steering run a frame of 32 again, and every frame at the start of a domain
+    "edge-recentre": 1.0,
+    "edge-steer": 1.05,
+    "edge-remember": 1.0,
+    "edge-learn": 1.0,
+    "edge-both": 1.0,
+    "edge-all": 1.05,
 }
 
 

@@ -21,6 +21,7 @@ The figures, and why these:
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -31,16 +32,20 @@ from moase_edge.bench.recorded_engine import RecordedEngine
 from moase_edge.bench.site_answers import show
 from moase_edge.bench.site_figures import OnSite, compare
 from moase_edge.bench.site_pictures import Site, open_site
-from moase_edge.config.adapt import AdaptSettings
+from moase_edge.config.adapt import ADAPT_PRESETS, AdaptSettings
 from moase_edge.config.names import EngineName
 from moase_edge.engines.choose import open_engine
 from moase_edge.errors import ConfigError
 from moase_edge.runtime.method import Method
+from moase_edge.runtime.open_split import what_is_missing
 from moase_edge.runtime.pipeline import Pipeline
+from moase_edge.runtime.scheduler import parse_schedule
 from moase_edge.runtime.stages import Stages
 
 DEFAULT_SEEDS = (0, 1, 2)
 DEFAULT_ROUNDS = 5
+logger = logging.getLogger(__name__)
+
 _STAGES = ("engine", "sidecar", "update")
 
 
@@ -80,6 +85,10 @@ def measure_on_site(
     loaded = load_artifact(Path(artifact) if artifact is not None else newest_artifact())
     on_stage(f"reading the pictures of {folder}")
     site = open_site(Path(folder), loaded)
+    learning = settings or ADAPT_PRESETS[loaded.manifest.moase.preset]
+    missing = what_is_missing(loaded, learning, parse_schedule("every"))
+    if missing:
+        logger.warning(missing)
     with closing(open_engine(loaded, engine, threads=threads)) as opened:
         recorded = RecordedEngine(opened)
         first = Pipeline.over(loaded, opened, settings=settings, threads=threads)

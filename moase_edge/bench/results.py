@@ -39,6 +39,7 @@ class Run:
     measured: Measured
     source: CellRecord
     source_clean: CellRecord
+    counts: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class MethodResult:
         share_frozen: of the answers, 0 .. 1.
         updates, rollbacks, failures, unanswered: over all seeds.
         by_seed: all figures of each seed.
+        counts: what the method found and did, by seed; empty where it counts nothing.
         measured: what depends on the machine, by seed.
         trace: running error of the first seed, for a plot.
     """
@@ -73,6 +75,7 @@ class MethodResult:
     failures: int
     unanswered: int
     by_seed: dict[int, CellFigures]
+    counts: dict[int, dict[str, int]]
     measured: dict[int, Measured]
     trace: TracePoints
 
@@ -126,18 +129,18 @@ def assemble(settings: BenchSettings, out: Path) -> list[ProtocolResult]:
         StorageError: a cell's file is missing or damaged.
     """
     return [
-        _protocol_result(protocol, list(_with_source(loaded)), settings.bootstrap)
+        _protocol_result(protocol, list(_with_source(loaded, out)), settings.bootstrap)
         for protocol, loaded in groupby(load_cells(settings, out), key=lambda entry: entry[0].protocol)
     ]
 
 
-def _with_source(loaded: Iterable[tuple[Cell, CellRecord, CellRecord, Measured]]) -> Iterable[Run]:
+def _with_source(loaded: Iterable[tuple[Cell, CellRecord, CellRecord, Measured]], out: Path) -> Iterable[Run]:
     """The source is the first of each seed."""
     source: tuple[CellRecord, CellRecord] | None = None
     for cell, record, clean, measured in loaded:
         if cell.method == SOURCE or source is None:
             source = record, clean
-        yield Run(cell, record, clean, measured, *source)
+        yield Run(cell, record, clean, measured, *source, cell.files(out).counts())
 
 
 def _protocol_result(protocol: str, runs: Sequence[Run], samples: int) -> ProtocolResult:
@@ -171,6 +174,7 @@ def _method_result(name: str, runs: Sequence[Run], window: int, samples: int) ->
         failures=sum(cell.failures for cell in cells),
         unanswered=sum(cell.unanswered for cell in cells),
         by_seed=found,
+        counts={run.cell.seed: run.counts for run in runs},
         measured={run.cell.seed: run.measured for run in runs},
         trace=running_error_trace(runs[0].record.wrong, window),
     )

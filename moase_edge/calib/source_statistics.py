@@ -38,10 +38,19 @@ def record_source_statistics(
         EngineError: the engine failed.
         SourceError: an image cannot be prepared, or the source was lost.
     """
+    return source_statistics_of(
+        engine, sidecar, ((_prepared(preprocessor, frame), _title(frame)) for frame in images)
+    )
+
+
+def source_statistics_of(
+    engine: Engine, sidecar: Sidecar, images: Iterable[tuple[NDArray[np.float32], str]]
+) -> SourceStatistics:
+    """As `record_source_statistics`, of images (1, 3, H, W) that are preprocessed already, with their names."""
     running: dict[str, RunningMoments] = defaultdict(RunningMoments)
     count = 0
-    for frame in images:
-        for name, rows in _seen(engine, sidecar, preprocessor, frame).items():
+    for image, title in images:
+        for name, rows in _seen(engine, sidecar, image, title).items():
             running[name].add(rows)
         count += 1
     if count < FEWEST_IMAGES:
@@ -60,26 +69,26 @@ def too_few(count: int) -> str:
 
 @torch.no_grad()
 def _seen(
-    engine: Engine, sidecar: Sidecar, preprocessor: Preprocessor, frame: Frame
+    engine: Engine, sidecar: Sidecar, image: NDArray[np.float32], title: str
 ) -> dict[str, NDArray[np.float32]]:
     """Of one image by quantity: tokens that the head reads (n, C), features (1, C), token means (1, L, C)."""
-    outputs = engine.run(_prepared(preprocessor, frame))
+    outputs = engine.run(image)
     taps = {name: outputs[name] for name in ("mid", "out")}
     # Before the sidecar: an adapter does not take values that are not finite.
-    _refuse_non_finite(taps, frame)
+    _refuse_non_finite(taps, title)
     features = sidecar(Taps(**{name: torch.from_numpy(tap) for name, tap in taps.items()})).features.numpy()
     read = _read_tokens(sidecar.spec)
     means = {name: outputs[name] for name in (TOKEN_MEANS,) if name in outputs}
     seen = {**{name: tap[0, read] for name, tap in taps.items()}, "features": features, **means}
-    _refuse_non_finite(seen, frame)
+    _refuse_non_finite(seen, title)
     return seen
 
 
-def _refuse_non_finite(values: Mapping[str, NDArray[np.float32]], frame: Frame) -> None:
+def _refuse_non_finite(values: Mapping[str, NDArray[np.float32]], title: str) -> None:
     for name, value in values.items():
         if not np.isfinite(value).all():
             raise CalibrationError(
-                f"{name} of {_title(frame)} is not finite: the model overflows on it. "
+                f"{name} of {title} is not finite: the model overflows on it. "
                 "Look at the image and leave it out, or take another engine or precision."
             )
 

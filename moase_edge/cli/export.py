@@ -51,8 +51,8 @@ def export(
     ] = None,
     steer: Annotated[
         bool,
-        typer.Option("--steer", help="An engine that can be corrected at every block. Nothing steers it yet."),
-    ] = False,
+        typer.Option(help="An engine that `run` can also correct from inside, where that makes answers surer."),
+    ] = True,
     out: Annotated[
         Path | None, typer.Option(help="Folder to write. Default: artifacts/BACKBONE.", show_default=False)
     ] = None,

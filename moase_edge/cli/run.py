@@ -28,12 +28,12 @@ def run(
     adapt: Annotated[
         str,
         typer.Option(
-            help="every: learn from each frame; every-N: from each N-th; hold: answer adapted, learn nothing; "
-            "off: the frozen model, without PyTorch."
+            help="every: learn from each frame; every-N: from each N-th; on-shift: as every, but weights learn "
+            "while the domain is new; hold: answer adapted, learn nothing; off: the frozen model, without PyTorch."
         ),
     ] = "every",
     settings: Annotated[
-        Path | None, typer.Option(help="JSON file with settings of the learner (lr, alpha, view, ...).")
+        Path | None, typer.Option(help="JSON file with settings of the learner (track, objectives, lr, ...).")
     ] = None,
     max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many frames.")] = None,
     threads: Annotated[

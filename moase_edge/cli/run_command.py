@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from moase_edge.artifact.store import DEFAULT_ROOT, read_manifest, usable_artifacts
 from moase_edge.cli.interrupt import ended_by_a_second_signal, ended_by_signals, handling_signals
 from moase_edge.cli.run import INTERRUPTED
 from moase_edge.cli.run_view import RunView
 from moase_edge.config.adapt import ADAPT_PRESETS, AdaptSettings
-from moase_edge.config.base import load_settings
+from moase_edge.config.base import Settings, load_settings
 from moase_edge.config.names import EngineName, Preset
 from moase_edge.errors import ConfigError
 from moase_edge.frames.open import open_source
@@ -152,7 +153,17 @@ def read_settings(path: Path, preset: Preset) -> AdaptSettings:
         raise ConfigError(f"cannot read settings from {path}: {exc}. Expected a JSON object.") from exc
     if not isinstance(values, dict):
         raise ConfigError(f'{path} holds no JSON object. Expected settings such as {{"lr": 0.0001}}.')
-    return load_settings(AdaptSettings, {**ADAPT_PRESETS[preset].model_dump(), **values})
+    return load_settings(AdaptSettings, _filled_in(values, ADAPT_PRESETS[preset]))
+
+
+def _filled_in(values: dict[str, Any], preset: Settings) -> dict[str, Any]:
+    """Values, those of the parts too, and the preset's where there are none."""
+    filled = {**preset.model_dump(), **values}
+    parts = {name: part for name, part in preset if isinstance(part, Settings)}
+    return {
+        name: _filled_in(value, parts[name]) if name in parts and isinstance(value, dict) else value
+        for name, value in filled.items()
+    }
 
 
 def report_folder(given: RunArguments) -> Path:

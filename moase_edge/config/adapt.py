@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from moase_edge.config.base import Settings
+from moase_edge.config.guard import DriftSettings, GuardSettings, RefereeSettings
 from moase_edge.config.names import Preset
+from moase_edge.config.track import TrackSettings
 
 ObjectiveName = Literal["consistency", "alignment", "entropy", "soft-likelihood-ratio", "reverse-kl"]
 ProximalForm = Literal["none", "squared", "expert-norm", "tensor-norm"]
@@ -36,7 +38,7 @@ class AdaptSettings(Settings):
         betas: Adam's (paper: 0.9, 0.99).
         max_grad_norm: the gradient is scaled down to this norm.
         alpha: share of the teacher that stays in each average (paper: 0.999, half gone in 693 updates).
-        objectives: name and weight of each loss; `alignment` needs source statistics.
+        objectives: name and weight of each loss; `alignment` needs source statistics. None: no weight learns.
         view: what the student sees of the taps; `same` leaves it no signal at the start, `augmented-frame` costs
             another engine run for each update.
         view_strength: share of channels dropped, noise in units of each tap's spread, or the largest strength of
@@ -48,6 +50,9 @@ class AdaptSettings(Settings):
         batch_from_reservoir: rows of earlier frames that each step learns from again; 0 keeps none.
         reservoir_capacity: rows that are kept for it.
         seed: of the view, of the restore and of what is drawn from the reservoir.
+        track: what is corrected without a gradient; needs source statistics.
+        guard, referee: when adapted answers are no longer trusted, and what follows.
+        drift: when features count as shifted, for updates on shift alone.
     """
 
     train: Annotated[tuple[TrainedPart, ...], AfterValidator(_each_once)] = ("adapter",)
@@ -55,7 +60,7 @@ class AdaptSettings(Settings):
     betas: tuple[Decay, Decay] = (0.9, 0.99)
     max_grad_norm: float = Field(default=1.0, gt=0)
     alpha: float = Field(default=0.99, ge=0, lt=1)
-    objectives: dict[ObjectiveName, Weight] = Field(default={"consistency": 1.0}, min_length=1)
+    objectives: dict[ObjectiveName, Weight] = Field(default={})
     view: ViewName = "channel-dropout"
     view_strength: float = Field(default=0.1, ge=0, lt=1)
     augment_policy: AugmentPolicyName = "fixed"
@@ -67,6 +72,14 @@ class AdaptSettings(Settings):
     batch_from_reservoir: int = Field(default=0, ge=0, le=256)
     reservoir_capacity: int = Field(default=64, ge=1, le=4096)
     seed: int = Field(default=0, ge=0, lt=2**63)
+    track: TrackSettings = TrackSettings()
+    guard: GuardSettings = GuardSettings()
+    referee: RefereeSettings = RefereeSettings()
+    drift: DriftSettings = DriftSettings()
+
+    def learner(self) -> dict[str, Any]:
+        """The arguments of a `Learner`."""
+        return self.model_dump(exclude={"track", "guard", "referee", "drift"})
 
     @model_validator(mode="after")
     def _parts_fit_each_other(self) -> AdaptSettings:
@@ -89,6 +102,8 @@ _PUBLISHED = {
     "view_strength": 0.0,
     "proximal_anchor": "teacher",
     "proximal_weight": 1.0,
+    "objectives": {"consistency": 1.0},
+    "track": TrackSettings(recentre=False, remember=False, steer=False),
 }
 ADAPT_PRESETS: dict[Preset, AdaptSettings] = {
     "edge": AdaptSettings(),

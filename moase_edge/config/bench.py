@@ -31,7 +31,7 @@ class BenchSettings(Settings):
         data: `digits`, a folder of labelled pictures, `cifar10c:DIR`, `cifar100c:DIR` or `imagenetc:DIR`.
         backbone, checkpoint, labels: the source model and the names of its classes, as `export` takes them.
         adapt_blocks, moase, adapt: of the shipped method, `edge`; the baselines have their own.
-        steer: the engine takes a shift at the entrance of every block; no method gives one yet.
+        steer: the engine can be steered, which the shipped method makes use of.
         methods, protocols: by name.
         corruptions, severity: the domains, in order.
         pictures: how many of the data set are streamed in each domain; None for all that are not source images.
@@ -49,7 +49,7 @@ class BenchSettings(Settings):
     adapt_blocks: int = Field(default=1, ge=1)
     moase: MoaseSettings = MoaseSettings()
     adapt: AdaptSettings = ADAPT_PRESETS["edge"]
-    steer: bool = False
+    steer: bool = True
     methods: tuple[str, ...] = Field(min_length=1)
     protocols: tuple[str, ...] = Field(default=("continual",), min_length=1)
     corruptions: tuple[str, ...] = Field(default=DEFAULT_CORRUPTIONS, min_length=1)

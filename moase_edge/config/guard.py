@@ -43,7 +43,7 @@ class GuardSettings(Settings):
         confident: probability from which a model counts as sure.
         min_confident: frames in the window on which the frozen model must be, before their contradiction counts.
         max_contradiction: share of these on which the adapted model may be sure of another class.
-        max_distance: of the learned weights from the source; infinity never raises an alarm.
+        max_distance: of the learned weights from the source; None never raises an alarm.
     """
 
     window: int = Field(default=64, ge=8, le=4096)
@@ -53,7 +53,7 @@ class GuardSettings(Settings):
     confident: float = Field(default=0.8, gt=0, le=1)
     min_confident: int = Field(default=16, ge=1)
     max_contradiction: float = Field(default=0.75, ge=0, le=1)
-    max_distance: float = Field(default=float("inf"), gt=0)
+    max_distance: float | None = Field(default=None, gt=0)
 
     @model_validator(mode="after")
     def _fits_the_window(self) -> GuardSettings:

@@ -66,7 +66,7 @@ class ExportRequest:
     moase: MoaseSettings = field(default_factory=MoaseSettings)
     seed: int = 0
     source_data: str | None = None
-    steer: bool = False
+    steer: bool = True
 
 
 def export_artifact(

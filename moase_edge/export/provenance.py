@@ -86,7 +86,7 @@ def reproduce_script(
     command += origin[provenance.weights]
     command += ["--num-classes", str(classes), "--adapt-blocks", str(adapt_blocks), "--preset", moase.preset]
     command += ["--experts", str(moase.experts), "--rank", str(moase.rank), "--seed", str(provenance.seed)]
-    command += ["--steer"] if steer else []
+    command += [] if steer else ["--no-steer"]
     lines = ["#!/bin/sh", "# Makes this artifact again. It was made with:"]
     lines += [f"#   {name} {version}" for name, version in sorted(provenance.versions.items())]
     lines += ["set -eu"]

@@ -39,7 +39,8 @@ class CellRecord:
 
     Attributes:
         prediction: (n,) int64, class index that was answered, or `NO_ANSWER`.
-        frozen_prediction: (n,) int64, the frozen model's; None for a method that has none.
+        frozen_prediction: (n,) int64, the frozen model's; `NO_ANSWER` beside an adapted answer where it was not
+            asked; None for a method that has none.
         confidence: (n,) float32, softmax probability of the answer, 0 .. 1; NaN without an answer.
         label: (n,) int64, class index.
         domain: (n,) int64, index into `domains`.
@@ -106,7 +107,8 @@ class CellFigures:
         error_by_domain: top-1 error.
         mean_error: over the domains, each counting once.
         overall_error: over the frames, each counting once.
-        frozen_mean_error: of the frozen answers, over the domains; None where the method has none.
+        frozen_mean_error: of the frozen answers, over the domains; None where the method has none. Frames for
+            which the frozen model was not asked are left out.
         difference: to the source on the same frames, with intervals; None without a source.
         calibration_error: ECE over 15 bins, in percent; NaN where no frame has a confidence.
         recovery: after each shift that lasted long enough to tell.
@@ -233,8 +235,11 @@ def _mean(errors: dict[str, float]) -> float:
 def _frozen_mean_error(record: CellRecord) -> float | None:
     if record.frozen_prediction is None:
         return None
-    wrong = np.not_equal(record.frozen_prediction, record.label)
-    return _mean(error_by_domain_index(wrong, record.domain, record.domains))
+    known = (record.frozen_prediction != NO_ANSWER) | ~record.adapted
+    if not known.any():
+        return None
+    wrong = np.not_equal(record.frozen_prediction, record.label)[known]
+    return _mean(error_by_domain_index(wrong, record.domain[known], record.domains))
 
 
 def _check_same_frames(record: CellRecord, source: CellRecord) -> None:

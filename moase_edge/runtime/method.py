@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,8 @@ class Prediction:
 
     Attributes:
         logits: (B, K) float32, what is answered.
-        frozen_logits: (B, K) float32, what the frozen model says; None for a method that has none.
+        frozen_logits: (B, K) float32, what the frozen model says; None for a method that has none. A row of NaN
+            beside an adapted answer: it was not asked, because the engine was steered for that frame.
         adapted: (B,) bool, whether `logits` come from adapted weights or are the frozen answer.
         memory: what the method needs to learn from this batch; None where it cannot.
     """
@@ -30,6 +31,14 @@ class Prediction:
     frozen_logits: NDArray[np.float32] | None
     adapted: NDArray[np.bool_]
     memory: object | None = None
+
+    @property
+    def frozen_known(self) -> NDArray[np.bool_]:
+        """(B,) whether the frozen model was asked; NaN that it answers itself is what was answered then."""
+        if self.frozen_logits is None:
+            return np.zeros(len(self.logits), dtype=bool)
+        known: NDArray[np.bool_] = ~np.isnan(self.frozen_logits).all(axis=1) | ~self.adapted
+        return known
 
 
 class Method(Protocol):
@@ -43,7 +52,9 @@ class Method(Protocol):
 
     name: str
     failures: dict[str, int]
-    rollbacks: int
+
+    @property
+    def rollbacks(self) -> int: ...
 
     def predict(self, images: NDArray[np.float32], stages: Stages) -> Prediction:
         """Answer a batch (B, 3, H, W) float32; times its own stages."""
@@ -56,3 +67,17 @@ class Method(Protocol):
     def close(self) -> None:
         """Release engine and weights."""
         ...
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A method that counts what it found and did, besides updates, rollbacks and failures."""
+
+    def counts(self) -> dict[str, int]:
+        """How often each thing happened since the method was built, by name."""
+        ...
+
+
+def counts_of(method: Method) -> dict[str, int]:
+    """What a method counted; empty for one that counts nothing."""
+    return dict(method.counts()) if isinstance(method, Counting) else {}

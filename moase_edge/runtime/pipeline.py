@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -27,14 +28,13 @@ from moase_edge.metrics.uncertainty import entropy, softmax
 from moase_edge.report.files import RotatingJsonl
 from moase_edge.runtime.frozen import FrozenMethod
 from moase_edge.runtime.method import Method, Prediction, Update
+from moase_edge.runtime.open_split import open_split_method, require_torch, what_is_missing
 from moase_edge.runtime.record import RunRecord
 from moase_edge.runtime.result import Result
 from moase_edge.runtime.scheduler import Timing, parse_schedule
 from moase_edge.runtime.stages import Stages
 
-# On so few tokens a second PyTorch thread costs more than it brings: it waits for a core that the engine's
-# threads still spin on (updates took 20 to 40 times as long).
-_FEW_TOKENS = 4
+logger = logging.getLogger(__name__)
 
 
 class Pipeline:
@@ -88,7 +88,7 @@ class Pipeline:
         """A pipeline over an artifact folder; by default the newest under artifacts/.
 
         Args:
-            adapt: `every`, `every-N`, `hold` or `off` (see `parse_schedule`); `off` needs no PyTorch.
+            adapt: `every`, `every-N`, `on-shift`, `hold` or `off` (see `parse_schedule`); `off` needs no PyTorch.
             engine: what runs the backbone.
             settings: of the learner; by default those of the artifact's MoASE preset.
             threads: of the engine, and of PyTorch (process-wide) where the sidecar sees many tokens; None leaves
@@ -102,12 +102,15 @@ class Pipeline:
         schedule = parse_schedule(adapt)
         loaded = load_artifact(Path(artifact) if artifact is not None else newest_artifact())
         if schedule.sidecar:  # told before an engine is opened, which takes seconds
-            _require_torch()
+            require_torch()
         with ExitStack() as stack:
             opened = open_engine(loaded, engine, threads=threads)
             stack.callback(opened.close)
             pipeline = cls.over(loaded, opened, adapt=adapt, settings=settings, threads=threads)
             stack.pop_all()
+        missing = what_is_missing(loaded, settings or ADAPT_PRESETS[loaded.manifest.moase.preset], schedule)
+        if missing:
+            logger.warning(missing)
         return pipeline
 
     @classmethod
@@ -137,9 +140,11 @@ class Pipeline:
         manifest = artifact.manifest
         learning = settings or ADAPT_PRESETS[manifest.moase.preset]
         if schedule.sidecar:
-            _require_torch()
+            require_torch()
         return cls(
-            _split_method(artifact, engine, learning, threads) if schedule.sidecar else FrozenMethod(engine),
+            open_split_method(artifact, engine, learning, schedule, threads=threads)
+            if schedule.sidecar
+            else FrozenMethod(engine),
             Preprocessor(manifest.preprocess),
             schedule,
             labels=manifest.labels,
@@ -251,31 +256,34 @@ class Pipeline:
 
     def _results(self, batch: list[Frame], prediction: Prediction, stages: Stages) -> list[Result]:
         logits = _read_only(prediction.logits)
-        frozen = None if prediction.frozen_logits is None else _read_only(prediction.frozen_logits)
+        frozen = _frozen_rows(prediction)
         probabilities = softmax(logits)
         entropies = entropy(probabilities)
         now, now_s = perf_counter_ns(), time()
         results = []
         for row, frame in enumerate(batch):
-            answer = _top(logits[row]) if self._has_head else None
+            answer = self._answer(logits[row])
             age_ms = (now - frame.captured_ns) / 1e6
             results.append(
                 Result(
                     frame=frame,
                     logits=logits[row],
-                    frozen_logits=None if frozen is None else frozen[row],
+                    frozen_logits=frozen[row],
                     adapted=bool(prediction.adapted[row]),
                     prediction=answer,
                     label=self._labels[answer] if self._labels and answer is not None else None,
                     confidence=None if answer is None else _finite(probabilities[row, answer]),
                     entropy=None if answer is None else _finite(entropies[row]),
-                    frozen_prediction=None if frozen is None or not self._has_head else _top(frozen[row]),
+                    frozen_prediction=self._answer(frozen[row]),
                     timings_ms=dict(stages.durations_ms),
                     age_ms=age_ms,
                     timestamp_s=now_s - age_ms / 1e3,
                 )
             )
         return results
+
+    def _answer(self, logits: NDArray[np.float32] | None) -> int | None:
+        return None if logits is None or not self._has_head else _top(logits)
 
     def _remember(
         self, results: list[Result], update: Update | None, stages: Stages, journal: RotatingJsonl | None
@@ -289,34 +297,6 @@ class Pipeline:
             for result in results:
                 timings = {"timings_ms": stages.durations_ms, "update": update}
                 journal.write({**result.as_record(), **timings})
-
-
-def _require_torch() -> None:
-    try:
-        import torch  # noqa: F401
-    except (ImportError, OSError) as exc:
-        raise ConfigError(
-            f"PyTorch cannot be imported ({exc}), and adapting needs it: `pip install 'moase-edge[adapt]'`, "
-            "or run with --adapt off for the frozen model."
-        ) from exc
-
-
-def _split_method(artifact: Artifact, engine: Engine, settings: AdaptSettings, threads: int | None) -> Method:
-    """Engine and learner; imports PyTorch."""
-    import torch
-
-    from moase_edge.adapt.learner import Learner
-    from moase_edge.adapt.sidecar import load_sidecar
-    from moase_edge.adapt.source_moments import source_moments
-    from moase_edge.runtime.split import SplitMethod
-
-    manifest = artifact.manifest
-    if manifest.sidecar.tap_tokens <= _FEW_TOKENS:
-        torch.set_num_threads(1)
-    elif threads is not None:
-        torch.set_num_threads(threads)
-    sidecar = load_sidecar(artifact.path("sidecar.safetensors"), manifest.sidecar, manifest.moase)
-    return SplitMethod(engine, Learner(sidecar, source=source_moments(artifact), **settings.model_dump()))
 
 
 def _take(frames: Iterator[Frame], size: int, stages: Stages) -> tuple[list[Frame], SourceError | None]:
@@ -336,6 +316,14 @@ def _read_only(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     view: NDArray[np.float32] = logits.view()
     view.flags.writeable = False
     return view
+
+
+def _frozen_rows(prediction: Prediction) -> list[NDArray[np.float32] | None]:
+    """The frozen answer to each frame, None where it is not known."""
+    if prediction.frozen_logits is None:
+        return [None] * len(prediction.logits)
+    rows = zip(_read_only(prediction.frozen_logits), prediction.frozen_known, strict=True)
+    return [logits if known else None for logits, known in rows]
 
 
 def _top(logits: NDArray[np.float32]) -> int | None:

@@ -28,10 +28,11 @@ class RunRecord:
         latency_traces: milliseconds over frame index, by stage.
         adaptation_traces: entropy and the figures of each update over frame index.
         answers: how often each class was answered, and how sure.
-        errors, frozen_errors: where frames are labelled, of the answer and of the frozen model.
+        errors, frozen_errors: where frames are labelled, of the answer and of the frozen model; the latter over
+            the frames alone for which its answer is known.
         domain_marks: frame index at which each domain began, and its name; the first 200.
-        counts: frames, updates, answers by origin, disagreements with the frozen model, and frames that got no
-            answer, because no logit was finite.
+        counts: frames, updates, answers by origin, disagreements with the frozen model where its answer is known,
+            frames for which it is not, and frames that got no answer, because no logit was finite.
     """
 
     def __init__(self) -> None:
@@ -44,7 +45,13 @@ class RunRecord:
         self.domain_marks: list[tuple[float, str]] = []
         self._domain: str | None = None
         self.counts: Counter[str] = Counter(
-            frames=0, updates=0, answered_frozen=0, answered_adapted=0, differs_from_frozen=0, unanswered=0
+            frames=0,
+            updates=0,
+            answered_frozen=0,
+            answered_adapted=0,
+            differs_from_frozen=0,
+            frozen_unknown=0,
+            unanswered=0,
         )
 
     def add_results(self, results: list[Result]) -> None:
@@ -54,7 +61,9 @@ class RunRecord:
             self.counts["answered_adapted" if result.adapted else "answered_frozen"] += 1
             self.counts["unanswered"] += result.unanswered
             self.answers.add(result)
-            if result.frozen_logits is not None:
+            if result.frozen_logits is None:
+                self.counts["frozen_unknown"] += 1
+            else:
                 self.counts["differs_from_frozen"] += result.prediction != result.frozen_prediction
             self._add_labelled(result)
             self._trace(self.adaptation_traces, "entropy", result.frame.index, result.entropy)

@@ -18,13 +18,14 @@ class Result:
     Attributes:
         frame: the frame itself.
         logits: (K,) float32, read-only, the answer; the pooled features for a backbone without a head.
-        frozen_logits: (K,) float32, read-only, the frozen model's answer, where the method has one.
+        frozen_logits: (K,) float32, read-only, the frozen model's answer; None where it is not known: the method
+            has none, or the engine was steered for this frame, and the frozen model not asked.
         adapted: whether `logits` come from the adapted sidecar.
         prediction: class index with the largest logit; None without a head, or where no logit is finite.
         label: its name, or None where the artifact names none.
         confidence: its softmax probability, 0..1; None where a logit is not finite.
         entropy: of the softmax, in nats; None where a logit is not finite.
-        frozen_prediction: class index of the frozen answer.
+        frozen_prediction: class index of the frozen answer; None as above, or as for `prediction`.
         timings_ms: duration of each stage so far, of the whole batch.
         age_ms: from the frame's arrival in this process to this answer.
         timestamp_s: Unix time of that arrival, by the system's clock.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,9 @@ _TITLES = {
     "grad_norm": "gradient norm",
     "student_teacher_distance": "student-teacher distance",
     "teacher_source_distance": "teacher-source distance",
+    "domain": "domain (its number)",
+    "feature_shift": "shift of the features (norm)",
+    "steered": "domain is steered (1) or not (0)",
 }
 
 
@@ -49,6 +52,7 @@ class RunReport:
         failures: of the method, by reason.
         lost_lines: of the journal that could not be written.
         machine: what it ran on.
+        adaptation: what the method found and did, by name; empty for one that counts nothing.
     """
 
     title: str
@@ -58,6 +62,7 @@ class RunReport:
     failures: Mapping[str, int]
     lost_lines: int
     machine: Mapping[str, Any]
+    adaptation: Mapping[str, int] = field(default_factory=dict)
 
 
 def write_report(folder: Path, report: RunReport, record: RunRecord) -> None:
@@ -71,6 +76,7 @@ def write_report(folder: Path, report: RunReport, record: RunRecord) -> None:
         **report.facts,
         "source_counts": report.source_counts,
         "failures": report.failures,
+        "adaptation": report.adaptation,
         "journal_lines_lost": report.lost_lines,
         **record.summary(),
         "machine": report.machine,
@@ -92,11 +98,13 @@ def write_report(folder: Path, report: RunReport, record: RunRecord) -> None:
 def outcome_lines(report: RunReport, record: RunRecord) -> list[str]:
     """What a reader wants to know first, as sentences: how it ended, what was answered, what went wrong."""
     counts = record.counts
+    unknown = counts["frozen_unknown"]
     lines = [
         f"It ended because {report.ended.rstrip('.')}.",
         f"Frames: {counts['frames']}; answered adapted: {counts['answered_adapted']}, of them unlike the frozen "
-        f"model: {counts['differs_from_frozen']}; answered frozen: {counts['answered_frozen']}; "
-        f"updates: {counts['updates']}.",
+        f"model: {counts['differs_from_frozen']}{f' ({unknown} not compared)' if unknown else ''}; "
+        f"answered frozen: {counts['answered_frozen']}; updates: {counts['updates']}.",
+        *_told("Adaptation", report.adaptation),
     ]
     troubles = {
         **{name: report.source_counts.get(name, 0) for name in _TROUBLES},
@@ -104,8 +112,13 @@ def outcome_lines(report: RunReport, record: RunRecord) -> list[str]:
         "without an answer": counts["unanswered"],
         "journal lines lost": report.lost_lines,
     }
-    told = [f"{name.replace('_', ' ')}: {number}" for name, number in troubles.items() if number]
-    return [*lines, f"Beware: {', '.join(told)}."] if told else lines
+    return [*lines, *_told("Beware", troubles)]
+
+
+def _told(what: str, counts: Mapping[str, int]) -> list[str]:
+    """A sentence of the counts that are not 0; none where all are."""
+    told = [f"{name.replace('_', ' ')}: {number}" for name, number in counts.items() if number]
+    return [f"{what}: {', '.join(told)}."] if told else []
 
 
 def answers_line(record: RunRecord) -> str | None:
@@ -155,7 +168,9 @@ def error_table(record: RunRecord) -> Table | None:
         rows = [("all frames", both[0].overall(), both[1].overall())]
     elif len(rows) > 1:
         rows.append(("mean", both[0].mean_over_domains(), both[1].mean_over_domains()))
-    return Table(title="Error by domain (%)", columns=("domain", "frozen", "answered"), rows=rows)
+    asked, frames = (counter.frames for counter in both)
+    note = f"The frozen model was asked about {asked} of {frames} frames; its error is over these alone."
+    return Table("Error by domain (%)", ("domain", "frozen", "answered"), rows, note if asked < frames else "")
 
 
 def _draw(folder: Path, report: RunReport, record: RunRecord) -> list[Picture]:
@@ -186,11 +201,13 @@ def _points(traces: Mapping[str, Any]) -> dict[str, TracePoints]:
 
 def _sections(report: RunReport, record: RunRecord, pictures: list[Picture], missing: str | None) -> list[Section]:
     counts = {**record.counts, **report.failures, "journal lines lost": report.lost_lines}
+    done = [Section("Adaptation", details=report.adaptation)] if report.adaptation else []
     tables = [table for table in (answers_table(record), error_table(record)) if table is not None]
     adaptation = [p for p in pictures if p.path.stem != "latency"]
     return [
         Section("Run", paragraphs=outcome_lines(report, record), details=report.facts),
         Section("Answers", tables=tables, pictures=adaptation, details=counts),
+        *done,
         Section(
             "Latency",
             paragraphs=[missing] if missing else [],

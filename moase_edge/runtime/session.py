@@ -19,6 +19,7 @@ from moase_edge.frames.source import Source
 from moase_edge.report.files import RotatingJsonl, write_json
 from moase_edge.runtime.emit import ConsumerGone
 from moase_edge.runtime.machine import describe_machine
+from moase_edge.runtime.method import counts_of
 from moase_edge.runtime.pipeline import Pipeline
 from moase_edge.runtime.result import Result
 from moase_edge.runtime.run_report import PAGE, PICTURES, SUMMARY, RunReport, write_report
@@ -129,6 +130,7 @@ def run_and_report(
         failures=dict(pipeline.method.failures),
         lost_lines=journal.lost_lines,
         machine=describe_machine(),
+        adaptation=counts_of(pipeline.method),
     )
     try:
         _write(folder, report, pipeline, failure)

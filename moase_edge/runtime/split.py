@@ -1,111 +1,170 @@
-"""The split model as a method: a frozen engine, and a sidecar that learns beside it."""
+"""The split model as a method: a frozen engine, and what adapts beside it."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from moase_edge.adapt.adaptation import Adaptation, Answer, finite_rows
 from moase_edge.adapt.augmented import Rerun
-from moase_edge.adapt.learner import Learner
 from moase_edge.adapt.sidecar import Taps
 from moase_edge.engines.base import Engine, Tensors
-from moase_edge.moase.objectives import Views
-from moase_edge.moase.step import StepReport
 from moase_edge.runtime.method import Prediction, Update
 from moase_edge.runtime.stages import Stages
+from moase_edge.runtime.tracked_run import TrackedRun, run_tracked
 
 logger = logging.getLogger(__name__)
 
 _NON_FINITE = "non-finite answer"
+_TAPS = ("mid", "out")
 
-# Distances read every trained weight several times; they move slowly.
-DISTANCE_EVERY = 10
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Answered:
+    images: NDArray[np.float32]
+    run: TrackedRun
+    answer: Answer
 
 
 @dataclass(frozen=True, slots=True)
-class _Answered:
-    taps: Taps
-    views: Views
-    images: NDArray[np.float32]
+class _AnsweredFrozen:
+    frames: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Refused:
+    logits: NDArray[np.float32]
 
 
 class SplitMethod:
-    """Engine, sidecar and learner.
+    """Engine and adaptation.
 
-    A learner that fails never stops the answers: from then on the frozen model answers, and it is counted. An
+    An adaptation that fails never stops the answers: from then on the frozen model answers, and it is counted. An
     adapted answer that is not finite is replaced by the frozen one, for that frame alone, and not learned from.
 
     Args:
-        engine: returns `mid`, `out` and `logits`.
-        learner: whose sidecar fits the engine's taps.
+        engine: returns `mid`, `out` and `logits`, and `token_means` where it can be steered.
+        adaptation: whose sidecar fits the engine's taps.
     """
 
-    def __init__(self, engine: Engine, learner: Learner) -> None:
+    def __init__(self, engine: Engine, adaptation: Adaptation) -> None:
         self._engine = engine
-        self._learner = learner
+        self._adaptation = adaptation
         self._failed = False
         self.name = "split"
         self.failures: dict[str, int] = Counter()
-        self.rollbacks = 0
+
+    @property
+    def rollbacks(self) -> int:
+        """How often what was learned was set back."""
+        return self._adaptation.rollbacks
+
+    def counts(self) -> dict[str, int]:
+        """What the tracker found and the guard did, for reports."""
+        return self._adaptation.counts()
 
     def predict(self, images: NDArray[np.float32], stages: Stages) -> Prediction:
-        """(B, 3, H, W) -> the teacher's answer, or the frozen one.
+        """(B, 3, H, W) -> the adapted answer, or the frozen one.
 
         Raises:
             EngineError: the engine failed; without it there is no answer at all.
         """
-        with stages.timed("engine"):
-            outputs = self._engine.run(images)
-        frozen = Prediction(outputs["logits"], outputs["logits"], np.zeros(len(images), dtype=bool))
-        if self._failed:
-            return frozen
+        if self._failed or not self._adaptation.trusted:
+            return self._frozen(images, stages)
+        try:
+            with stages.timed("engine"):
+                run = self._run(images)
+        except Exception as exc:  # perhaps of the steered or second run alone: the plain one decides
+            answer = self._frozen(images, stages)
+            self._go_frozen("tracked run", exc)
+            return answer
+        broken = ~np.all([finite_rows(run.outputs[name].reshape(len(images), -1)) for name in _TAPS], axis=0)
+        if broken.any():
+            return self._overflowed(run, broken, images, stages)
         try:
             with stages.timed("sidecar"):
-                return self._adapted(_taps(outputs), frozen, images)
+                return self._adapted(run, images, stages)
         except Exception as exc:  # whatever it is, the frozen answer stands
             self._go_frozen("sidecar", exc)
-            return frozen
+            return self._frozen_after(run, images, stages)
 
-    def _adapted(self, taps: Taps, frozen: Prediction, images: NDArray[np.float32]) -> Prediction:
-        views = self._learner.predict(taps)
-        logits = views.logits.numpy()
-        finite = np.isfinite(logits).all(axis=1)
+    def _overflowed(
+        self, run: TrackedRun, broken: NDArray[np.bool_], images: NDArray[np.float32], stages: Stages
+    ) -> Prediction:
+        """The frozen answer to a batch with taps that no adapter takes; the guard hears of their rows (B,)."""
+        self._count_non_finite(int(broken.sum()))
+        answer = self._frozen_after(run, images, stages)
+        unknown = np.where(broken[:, None], np.float32(np.nan), answer.logits)
+        return replace(answer, memory=_Refused(unknown))
+
+    def _run(self, images: NDArray[np.float32]) -> TrackedRun:
+        tracker = self._adaptation.tracker
+        if tracker is None:
+            return TrackedRun(dict(self._engine.run(images)), np.zeros(len(images), dtype=bool))
+        return run_tracked(self._engine, tracker, images)
+
+    def _adapted(self, run: TrackedRun, images: NDArray[np.float32], stages: Stages) -> Prediction:
+        answer = self._adaptation.answer(_taps(run.outputs), run.steered, run.keys, run.found)
+        logits, finite = answer.logits, finite_rows(answer.logits)
+        memory = _Answered(images, run, answer)
         if finite.all():
-            return Prediction(logits, frozen.logits, finite, _Answered(taps, views, images))
-        if not self.failures[_NON_FINITE]:
-            logger.warning("an adapted answer is not finite; the frozen one is given. Further ones are counted.")
-        self.failures[_NON_FINITE] += int((~finite).sum())
-        return Prediction(np.where(finite[:, None], logits, frozen.logits), frozen.logits, finite)
+            return Prediction(logits, run.frozen_logits, finite, memory)
+        self._count_non_finite(int((~finite).sum()))
+        frozen = self._frozen_after(run, images, stages).logits
+        return Prediction(np.where(finite[:, None], logits, frozen), frozen, finite, _Refused(logits))
+
+    def _frozen_after(self, run: TrackedRun, images: NDArray[np.float32], stages: Stages) -> Prediction:
+        """The frozen answer to a batch that was run: at hand, unless it was steered."""
+        if run.steered.any():
+            return self._frozen(images, stages)
+        logits = run.outputs["logits"]
+        return Prediction(logits, logits, np.zeros(len(images), dtype=bool))
+
+    def _frozen(self, images: NDArray[np.float32], stages: Stages) -> Prediction:
+        with stages.timed("engine"):
+            logits = self._engine.run(images)["logits"]
+        return Prediction(logits, logits, np.zeros(len(images), dtype=bool), _AnsweredFrozen(len(images)))
 
     def learn(self, prediction: Prediction) -> Update | None:
-        """One step on the batch that was answered last; None where it is not learned from, or failed."""
-        if self._failed or not isinstance(prediction.memory, _Answered):
+        """Learn from the batch that was answered last; None where there was nothing to learn, or it failed."""
+        if self._failed:
             return None
         try:
-            report = self._step(prediction.memory)
-            distances = self._distances() if self._learner.updates % DISTANCE_EVERY == 1 else {}
+            if isinstance(prediction.memory, _AnsweredFrozen):
+                self._adaptation.wait(prediction.memory.frames)
+                return None
+            if isinstance(prediction.memory, _Refused) and prediction.frozen_logits is not None:
+                self._adaptation.refuse(prediction.memory.logits, prediction.frozen_logits)
+                return None
+            return self._learn(prediction.memory) if isinstance(prediction.memory, _Answered) else None
         except Exception as exc:  # whatever it is, the answers go on
             self._go_frozen("learner", exc)
             return None
-        return {"loss": report.loss, "proximal": report.proximal, "grad_norm": report.grad_norm, **distances}
 
-    def _step(self, batch: _Answered) -> StepReport:
-        if not self._learner.augments:
-            return self._learner.learn(batch.taps, batch.views)
-        rerun = Rerun(batch.images, lambda frames: _taps(self._engine.run(frames)))
-        return self._learner.learn(batch.taps, batch.views, rerun=rerun)
+    def _learn(self, batch: _Answered) -> Update | None:
+        def run_again(rows: NDArray[np.int64], shift: NDArray[np.float32] | None) -> Tensors:
+            images = batch.images[rows]
+            return self._engine.run(images) if shift is None else self._engine.run(images, shift)
 
-    def _distances(self) -> dict[str, float]:
-        distance = self._learner.distance()
-        return {
-            "student_teacher_distance": distance.student_teacher,
-            "teacher_source_distance": distance.teacher_source,
-        }
+        def taps_of(frames: NDArray[np.float32]) -> Taps:
+            return _taps(self._engine.run(frames))
+
+        return self._adaptation.learn(
+            batch.answer,
+            frozen_logits=batch.run.frozen_logits,
+            run_again=run_again,
+            rerun=Rerun(batch.images, taps_of),
+        )
+
+    def _count_non_finite(self, frames: int) -> None:
+        if not self.failures[_NON_FINITE]:
+            logger.warning("an adapted answer is not finite; the frozen one is given. Further ones are counted.")
+        self.failures[_NON_FINITE] += frames
 
     def _go_frozen(self, part: str, exc: Exception) -> None:
         self._failed = True
@@ -118,4 +177,4 @@ class SplitMethod:
 
 
 def _taps(outputs: Tensors) -> Taps:
-    return Taps(torch.from_numpy(outputs["mid"]), torch.from_numpy(outputs["out"]))
+    return Taps(*(torch.from_numpy(outputs[name]) for name in _TAPS))

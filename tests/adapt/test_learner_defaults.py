@@ -58,7 +58,7 @@ def published_loop(sidecar: Sidecar, settings: dict[str, Any], batches: list[Tap
 @pytest.mark.parametrize("blocks", [1, 2])
 @pytest.mark.parametrize("preset", get_args(Preset))
 def test_presets_take_the_steps_of_a_loop_that_knows_nothing_of_what_is_off(preset: Preset, blocks: int) -> None:
-    settings = ADAPT_PRESETS[preset].model_dump()
+    settings = {**ADAPT_PRESETS[preset].learner(), "objectives": {"consistency": 1.0}}
     learner = Learner(sidecar_of(small_vit(), blocks, preset=preset), **settings)
     batches = [random_taps(learner.student, seed=seed) for seed in range(5)]
     follow(learner, 5)

@@ -161,3 +161,40 @@ def test_answer_of_a_frame_depends_on_no_batch_mate() -> None:
     adapted = sidecar_of(model, 2, perturbed=True)
     taps, _ = taps_and_logits(model, adapted)
     close(adapted(Taps(taps.mid[1:], taps.out[1:])).logits[0], adapted(taps).logits[1], 1e-6)
+
+
+@pytest.mark.parametrize(("variant", "heads"), [("plain", 1), ("distilled", 2), ("map", 1), ("avg-registers", 1)])
+def test_answer_is_the_classified_head_inputs_bit_for_bit(variant: str, heads: int) -> None:
+    adapted = sidecar_of(small_vit(**VARIANTS[variant]), perturbed=True)
+    views = adapted(taps_and_logits(small_vit(**VARIANTS[variant]), adapted)[0])
+    assert views.pooled is not None
+    assert views.pooled.shape == (2, heads, CHANNELS)
+    assert torch.equal(views.features, views.pooled.mean(dim=1))
+    again = adapted.classify(views.pooled.clone())
+    assert torch.equal(again.logits, views.logits)
+    assert torch.equal(again.features, views.features)
+
+
+def test_each_head_of_a_distilled_network_reads_its_own_token() -> None:
+    adapted = sidecar_of(small_vit(distilled=True))
+    tokens = draw(2, 3, CHANNELS)
+    inputs = adapted.head_inputs(tokens)
+    assert torch.equal(inputs, tokens[:, :2])
+    assert adapted.head_dist is not None
+    expected = 0.5 * (adapted.head(tokens[:, 0]) + adapted.head_dist(tokens[:, 1]))
+    assert torch.equal(adapted.classify(inputs).logits, expected)
+    # Moving the second head's input alone moves the answer by half of what that head makes of it.
+    moved = inputs.clone()
+    moved[:, 1] = 0
+    change = adapted.classify(inputs).logits - adapted.classify(moved).logits
+    close(change, 0.5 * (adapted.head_dist(tokens[:, 1]) - adapted.head_dist(0 * tokens[:, 1])))
+
+
+def test_head_inputs_of_attention_pooling_come_after_it() -> None:
+    adapted = sidecar_of(small_vit(**VARIANTS["map"]))
+    assert adapted.pool is not None
+    tokens = draw(2, 5, CHANNELS)
+    assert torch.equal(adapted.head_inputs(tokens)[:, 0], adapted.fc_norm(adapted.pool(tokens[:, 1:])))
+    # The class token is no part of it.
+    other = torch.cat([draw(2, 1, CHANNELS, seed=9), tokens[:, 1:]], dim=1)
+    assert torch.equal(adapted.head_inputs(other), adapted.head_inputs(tokens))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,6 +39,7 @@ class Kept(NamedTuple):
     record: CellRecord
     clean: CellRecord
     measured: Measured
+    counts: Mapping[str, int] | None = None
 
 
 def kept(

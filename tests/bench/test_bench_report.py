@@ -21,6 +21,7 @@ from moase_edge.bench.bench_report import (
 )
 from moase_edge.bench.benchmark import load_benchmark
 from moase_edge.bench.grid import Cell
+from moase_edge.bench.latency_aware import FRAME_COSTS
 from moase_edge.config.bench import BenchSettings
 from moase_edge.metrics.cell import NO_ANSWER
 from moase_edge.report.tables import to_markdown
@@ -32,7 +33,8 @@ BOTH = settings_of(protocols=("continual", "clips:frames=6,order=shuffled"), see
 
 def contents(cell: Cell) -> Kept:
     """The source errs on every second frame, the shipped method on every fourth; 40 frames."""
-    return kept([frame % (2 if cell.method == "source" else 4) == 0 for frame in range(40)])
+    found = kept([frame % (2 if cell.method == "source" else 4) == 0 for frame in range(40)])
+    return found if cell.method == "source" else found._replace(counts={"domains_found": 2})
 
 
 @pytest.fixture(scope="module")
@@ -74,13 +76,15 @@ def test_the_json_has_all_that_repeats_and_measured_in_a_block_of_its_own(
     assert found["source_error"]["continual"] == {"mean": 50.0, "deviation": 0.0, "count": 2}
     assert found["subject"]["preprocess"]["mean"] == [0.5] * 3
     assert found["settings"]["seeds"] == [0, 1]
-    assert found["frame_costs"] == {"source": 1.0, "edge": 1.0}
+    assert found["frame_costs"] == {"source": 1.0, "edge": FRAME_COSTS["edge"]}
     assert {"processor", "cores", "memory_gib", "python", "packages"} <= set(found["machine"])
     assert list(found["protocols"]) == list(BOTH.protocols)
     edge = found["protocols"]["continual"]["methods"]["edge"]
     assert edge["error"] == {"mean": 25.0, "deviation": 0.0, "count": 2}
     assert edge["difference"]["by_domain"]["fog"]["points"] == -25.0
     assert edge["by_seed"]["1"]["error_by_domain"] == {"fog": 25.0, "snow": 25.0}
+    assert edge["counts"] == {"0": {"domains_found": 2}, "1": {"domains_found": 2}}
+    assert found["protocols"]["continual"]["methods"]["source"]["counts"] == {"0": {}, "1": {}}
     assert "measured" not in json.dumps(found["protocols"])
     measured = found["measured"]["continual"]["edge"]["0"]
     assert measured == {"ms_by_stage": {"engine": 2.0, "emit": 9.0}, "peak_memory_mib": 300.0, "wall_s": 1.5}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -11,6 +13,7 @@ from moase_edge.bench.cells import Measured, run_cell
 from moase_edge.bench.latency_aware import LatencyAware
 from moase_edge.data.labelled import LabelledImage
 from moase_edge.frames.preprocess import Preprocessor
+from moase_edge.metrics.cell import NO_ANSWER
 from moase_edge.runtime.method import Prediction, Update
 from moase_edge.runtime.scheduler import Timing, parse_schedule
 from moase_edge.runtime.stages import Stages
@@ -101,3 +104,21 @@ def test_frames_are_answered_once_and_in_order_whatever_the_method_s_cost() -> N
     record, _ = run_cell(ReadsTheFrame(), frames(8), Preprocessor(SPEC), LatencyAware(36.0), batch_size=1)
     assert len(record) == 8
     assert record.updated.sum() == 1
+
+
+class AskedEverySecondTime(ReadsTheFrame):
+    """Knows the frozen answer, which is always class 0, of every second frame."""
+
+    def predict(self, images: NDArray[np.float32], stages: Stages) -> Prediction:
+        prediction = super().predict(images, stages)
+        frozen = np.tile(np.array([1, 0, 0], dtype=np.float32), (len(images), 1))
+        frozen[1::2] = np.nan
+        return replace(prediction, frozen_logits=frozen)
+
+
+def test_a_frozen_answer_that_was_not_asked_for_is_none() -> None:
+    record, _ = run_cell(
+        AskedEverySecondTime(), frames(4), Preprocessor(SPEC), parse_schedule("hold"), batch_size=4
+    )
+    assert record.frozen_prediction is not None
+    assert record.frozen_prediction.tolist() == [0, NO_ANSWER, 0, NO_ANSWER]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,13 +28,14 @@ def quiet(stage: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def exported(digits_artifact: Path) -> Iterator[None]:
+def exported(tracked_artifact: Path) -> Iterator[None]:
     """The demo's export is done once a session; here it copies that artifact."""
 
     def copy(request: Any, out: Path, *, on_stage: Callable[[str], None]) -> Artifact:
         assert request.backbone == "digits_vit"
+        assert len(list(Path(request.source_data).glob("*.png"))) == demo.SOURCE_PICTURES
         on_stage("copying")
-        return load_artifact(Path(shutil.copytree(digits_artifact, out)))
+        return load_artifact(Path(shutil.copytree(tracked_artifact, out)))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(demo, "export_artifact", copy)
@@ -57,13 +59,14 @@ def test_the_demo_writes_figures_page_and_both_reports(first: tuple[Path, DemoOu
     page = outcome.page.read_text()
     assert page.count("data:image/png;base64,") == 1
     assert "without its label" in page
-    for name, updates in (("frozen", 0), ("adapting", FRAMES * len(DOMAINS))):
+    for name in ("frozen", "adapting"):
         assert figures[name]["counts"]["frames"] == FRAMES * len(DOMAINS)
-        assert figures[name]["counts"]["updates"] == updates
         assert (out / name / "report.html").exists()
         assert json.loads((out / name / "summary.json").read_text())["seed"] == 1
         assert len((out / name / "frames.jsonl").read_text().splitlines()) == FRAMES * len(DOMAINS)
-    assert outcome.updates == FRAMES * len(DOMAINS)
+    assert figures["frozen"]["counts"]["updates"] == 0
+    # One for each picture with new content.
+    assert 0 < outcome.updates == figures["adapting"]["counts"]["updates"] <= FRAMES * len(DOMAINS)
     assert stages[0] == "export: copying"
     assert stages[-1] == "writing the report"
     assert len(stages) == 4
@@ -159,7 +162,7 @@ def test_the_command_shows_both_tables_and_the_page(
     shown = capsys.readouterr()
     assert "Error by domain (%)" in shown.out
     assert "Latency per frame (ms)" in shown.out
-    assert f"{FRAMES * len(DOMAINS)} updates without a label" in shown.out
+    assert re.search(r"[1-9][0-9]* updates without a label", shown.out)
     assert f"report: {out / 'report.html'}" in shown.out
     assert f"streaming {FRAMES} frames of {len(DOMAINS)} domains, adapting" in shown.err
     assert shown.err.rstrip().endswith("end")

@@ -196,6 +196,16 @@ def test_a_file_that_is_cut_is_named_and_once_deleted_the_cell_is_run_again(name
     assert not files.done
 
 
+def test_what_a_method_counted_is_kept_and_a_method_that_counts_nothing_leaves_no_file(tmp_path: Path) -> None:
+    counting, silent = (Cell("continual", 0, name).files(tmp_path) for name in ("edge", "source"))
+    counting.save(*kept([True])[:3], {"domains_found": 2, "rollbacks": 0})
+    silent.save(*kept([True]))
+    assert counting.counts() == {"domains_found": 2, "rollbacks": 0}
+    assert silent.counts() == {}
+    assert not (silent.folder / "counts.json").exists()
+    assert silent.done
+
+
 @pytest.mark.parametrize("text", ["{}", '{"ms_by_stage": 3}', '{"ms_by_stage": {"engine": []}}'])
 def test_what_was_measured_is_refused_where_it_is_something_else(text: str, tmp_path: Path) -> None:
     files = Cell("continual", 0, "edge").files(tmp_path)
@@ -258,14 +268,16 @@ def test_the_same_seed_gives_the_same_json_in_whatever_order_cells_are_run(
         found.append(read_json(out / "bench.json"))
     assert found[0].pop("measured").keys() == found[1].pop("measured").keys()
     assert found[0] == found[1]
-    assert found[0]["protocols"]["continual"]["methods"]["edge"]["updates"] > 0
+    edge = found[0]["protocols"]["continual"]["methods"]["edge"]
+    assert edge["updates"] > 0
+    assert edge["counts"]["0"].keys() >= {"domains_found", "domain_switches", "rollbacks", "frames_frozen"}
 
 
-def test_an_engine_that_can_be_steered_gives_the_same_answer_and_token_means(bench: Workbench) -> None:
+def test_the_engine_can_be_steered_and_gives_the_same_answer_as_one_that_cannot(bench: Workbench) -> None:
     images = np.random.default_rng(0).standard_normal((2, 3, 32, 32), dtype=np.float32)
-    with closing(Workbench(TINY.model_copy(update={"steer": True}))) as steerable:
-        found, expected = steerable.engine.run(images), bench.engine.run(images)
-        moved = steerable.engine.run(images, found["token_means"])
+    with closing(Workbench(TINY.model_copy(update={"steer": False}))) as plain:
+        found, expected = bench.engine.run(images), plain.engine.run(images)
+        moved = bench.engine.run(images, found["token_means"])
     assert found.keys() - expected.keys() == {"token_means"}
     assert all(np.array_equal(found[name], value) for name, value in expected.items())
     assert not np.array_equal(moved["logits"], found["logits"])

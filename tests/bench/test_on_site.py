@@ -20,7 +20,7 @@ from moase_edge.runtime.pipeline import Pipeline
 from tests.blocked import run_blocked
 
 PICTURES = 40
-FAST = AdaptSettings(lr=0.05, alpha=0.5)
+FAST = AdaptSettings(objectives={"consistency": 1.0}, lr=0.05, alpha=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,7 @@ def test_what_was_run_is_told_and_written(first: OnSite, digits_artifact: Path, 
 def test_a_learner_that_fails_leaves_the_frozen_answers(
     pictures: Path, digits_artifact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise AdaptationError("not finite")
 
     monkeypatch.setattr("moase_edge.adapt.learner.Learner.learn", fail)

@@ -54,7 +54,7 @@ def test_one_source_is_named() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"adapt": "on-shift"},
+        {"adapt": "idle"},
         {"emit": "csv:-"},
         {"adapt": "hold", "settings": Path("settings.json")},
         {"adapt": "off", "settings": Path("settings.json")},
@@ -89,6 +89,19 @@ def test_settings_complete_the_artifact_s_own_preset(tmp_path: Path) -> None:
         assert isinstance(read, AdaptSettings)
 
 
+def test_settings_complete_a_part_of_the_preset_too(tmp_path: Path) -> None:
+    path = tmp_path / "settings.json"
+    path.write_text('{"track": {"steer": true}, "guard": {"window": 99}, "objectives": {"entropy": 1.0}}')
+    read, published = read_settings(path, "paper"), ADAPT_PRESETS["paper"]
+    assert read.track == published.track.model_copy(update={"steer": True})
+    assert not read.track.recentre
+    assert read.guard == published.guard.model_copy(update={"window": 99})
+    assert read.objectives == {"entropy": 1.0}  # a choice, not a part: nothing of the preset's is left in it
+    path.write_text('{"track": {"steering": true}, "guard": 3}')
+    with pytest.raises(ConfigError, match=r"2 faults(?s:.*)track\.steering(?s:.*)guard|2 faults(?s:.*)guard"):
+        read_settings(path, "edge")
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -112,7 +125,8 @@ def test_settings_that_cannot_be_used_are_refused_with_all_faults(
 
 def test_settings_reach_the_learner_and_the_report(digits_artifact: Path, tmp_path: Path) -> None:
     pictures = write_pictures(tmp_path / "pictures", 3)
-    (tmp_path / "settings.json").write_text('{"lr": 0.003, "view": "feature-noise"}')
+    settings = '{"lr": 0.003, "view": "feature-noise", "objectives": {"consistency": 1.0}}'
+    (tmp_path / "settings.json").write_text(settings)
     arguments = ["run", "--artifact", digits_artifact, "--source", pictures, "--report", tmp_path / "report"]
     with pytest.raises(SystemExit) as end:
         main([*map(str, arguments), "--adapt", "every-2", "--settings", str(tmp_path / "settings.json")])

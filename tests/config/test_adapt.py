@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import inspect
 import math
 from typing import Any
 
 import pytest
 
+from moase_edge.adapt.learner import Learner
 from moase_edge.config.adapt import ADAPT_PRESETS, AdaptSettings
 from moase_edge.config.base import load_settings
 from moase_edge.errors import ConfigError
@@ -24,7 +26,6 @@ NAN, INFINITY = float("nan"), float("inf")
         ({"betas": (NAN, 0.9)}, "betas.0"),
         ({"betas": (0.9,)}, "betas"),
         ({"max_grad_norm": 0}, "max_grad_norm"),
-        ({"objectives": {}}, "objectives"),
         ({"objectives": {"consistency": -1}}, "objectives.consistency"),
         ({"objectives": {"consistency": INFINITY}}, "objectives.consistency"),
         ({"objectives": {"entropie": 1}}, "objectives.entropie"),
@@ -48,6 +49,11 @@ NAN, INFINITY = float("nan"), float("inf")
         ({"seed": -1}, "seed"),
         ({"seed": 2**63}, "seed"),
         ({"learning_rate": 1e-4}, "learning_rate"),
+        ({"track": {"decide": 0}}, "track.decide"),
+        ({"guard": {"window": 16}}, "guard: warm_up and min_confident must not be above window"),
+        ({"referee": {"proven": 0}}, "referee.proven"),
+        ({"drift": {"hold": 0}}, "drift.hold"),
+        ({"guards": {}}, "guards"),
     ],
 )
 def test_settings_that_no_learner_can_use_are_refused_by_name(values: dict[str, Any], place: str) -> None:
@@ -79,7 +85,32 @@ def test_published_presets_keep_the_published_numbers() -> None:
 def test_no_preset_averages_with_the_source_or_learns_from_a_reservoir() -> None:
     for preset in ADAPT_PRESETS.values():
         assert (preset.source_averaging, preset.batch_from_reservoir) == (0, 0)
+
+
+def test_published_presets_learn_by_consistency_and_track_nothing() -> None:
+    for name in ("paper", "official"):
+        preset = ADAPT_PRESETS[name]  # type: ignore[index]
         assert preset.objectives == {"consistency": 1.0}
+        assert not preset.track.corrects
+
+
+def test_no_objective_is_the_default_and_an_accepted_setting() -> None:
+    assert AdaptSettings().objectives == {}
+    assert load_settings(AdaptSettings, {"objectives": {}}) == AdaptSettings()
+
+
+def test_learner_is_given_all_but_the_settings_of_tracker_and_watch() -> None:
+    parameters = inspect.signature(Learner).parameters
+    takes = {name for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+    assert AdaptSettings().learner().keys() == takes - {"source"}
+    assert AdaptSettings.model_fields.keys() - takes == {"track", "guard", "referee", "drift"}
+
+
+def test_nested_settings_are_built_from_plain_values() -> None:
+    values = {"track": {"steer": False}, "guard": {"window": 128}, "referee": {"proven": 5}, "drift": {"hold": 9}}
+    settings = load_settings(AdaptSettings, values)
+    assert not settings.track.steer
+    assert (settings.guard.window, settings.referee.proven, settings.drift.hold) == (128, 5, 9)
 
 
 def test_settings_survive_a_round_trip_through_plain_values() -> None:

@@ -99,6 +99,24 @@ def test_frames_without_answer_are_wrong_counted_and_left_out_of_the_calibration
     assert found.calibration_error == pytest.approx(25.0)
 
 
+def test_frames_that_the_frozen_model_was_not_asked_about_are_no_error_of_its_own() -> None:
+    frozen = np.array([NO_ANSWER, 0, 1, NO_ANSWER])
+    asked = cell([True] * 4, frozen_prediction=frozen, domain=np.zeros(4, dtype=np.int64))
+    assert computed(asked).frozen_mean_error == 50.0
+    # Beside the frozen model's own answer it is one that it does not have: wrong.
+    itself = cell(
+        [True] * 4, frozen_prediction=frozen, domain=np.zeros(4, dtype=np.int64), adapted=np.zeros(4, bool)
+    )
+    assert computed(itself).frozen_mean_error == 75.0
+    never = cell([True] * 4, frozen_prediction=np.full(4, NO_ANSWER))
+    assert computed(never).frozen_mean_error is None
+
+
+def test_a_domain_that_the_frozen_model_was_never_asked_about_does_not_count_in_its_mean() -> None:
+    record = cell([True] * 4, frozen_prediction=np.array([0, 1, NO_ANSWER, NO_ANSWER]))  # fog, fog, snow, snow
+    assert computed(record).frozen_mean_error == 50.0
+
+
 def test_frozen_answers_have_an_error_of_their_own() -> None:
     record = cell([True] * 4, frozen_prediction=np.array([0, 0, 0, 1]))
     assert computed(record).frozen_mean_error == 25.0

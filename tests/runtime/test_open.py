@@ -16,7 +16,8 @@ import pytest
 from moase_edge.artifact.store import load_artifact
 from moase_edge.calib.on_site import calibrate_source
 from moase_edge.calib.source_data import open_source_data
-from moase_edge.config.adapt import AdaptSettings
+from moase_edge.config.adapt import ADAPT_PRESETS, AdaptSettings
+from moase_edge.config.track import TrackSettings
 from moase_edge.data.digits import load_digits_split
 from moase_edge.engines.choose import open_engine
 from moase_edge.errors import ArtifactError, ConfigError
@@ -27,6 +28,8 @@ from moase_edge.runtime.session import prepare_report_folder, run_and_report
 from moase_edge.runtime.split import SplitMethod
 
 FRAMES = 24
+# Weights learn by default in no mode.
+LEARNING = AdaptSettings(objectives={"consistency": 1.0}, lr=0.02, alpha=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +67,10 @@ def test_hold_answers_as_off_does_at_the_start(digits_artifact: Path, digits_fol
 
 
 def test_hold_never_changes_a_weight(digits_artifact: Path, digits_folder: Path) -> None:
-    with closing(Pipeline.open(digits_artifact, adapt="hold", threads=1)) as pipeline:
+    with closing(Pipeline.open(digits_artifact, adapt="hold", settings=LEARNING, threads=1)) as pipeline:
         assert isinstance(pipeline.method, SplitMethod)
-        learner = pipeline.method._learner
+        learner = pipeline.method._adaptation._learner
+        assert learner is not None
         before = learner.snapshot()
         assert all(result.adapted for result in pipeline.run(str(digits_folder)))
         after = learner.snapshot()
@@ -78,22 +82,77 @@ def test_hold_never_changes_a_weight(digits_artifact: Path, digits_folder: Path)
 
 
 def test_every_answers_as_hold_until_it_has_learned(digits_artifact: Path, digits_folder: Path) -> None:
-    fast = AdaptSettings(lr=0.02, alpha=0.5)
     held, learning = (
-        answers(digits_artifact, digits_folder, adapt=mode, settings=fast) for mode in ("hold", "every")
+        answers(digits_artifact, digits_folder, adapt=mode, settings=LEARNING) for mode in ("hold", "every")
     )
     assert np.array_equal(held[0], learning[0])
     assert not np.allclose(held[-1], learning[-1], atol=1e-3)
 
 
+def test_every_corrects_for_the_domain_once_it_has_seen_enough_of_it(
+    steerable_artifact: Path, tmp_path: Path
+) -> None:
+    for index, image in enumerate(load_digits_split("test").images[:FRAMES]):
+        cv2.imwrite(str(tmp_path / f"{index:03}.png"), (60 + 0.35 * image).astype(np.uint8))
+    held, tracked = (answers(steerable_artifact, tmp_path, adapt=mode) for mode in ("hold", "every"))
+    assert np.array_equal(held[0], tracked[0])
+    assert not np.allclose(held, tracked, atol=1e-3)
+
+
+def test_with_source_statistics_and_without_objectives_no_weight_is_trained(
+    tracked_artifact: Path, digits_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(Pipeline.open(tracked_artifact, threads=1)) as pipeline:
+        assert isinstance(pipeline.method, SplitMethod)
+        assert pipeline.method._adaptation._learner is None
+        list(pipeline.run(str(digits_folder)))
+    assert pipeline.record.counts["updates"] > 0
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({}, "holds no source statistics, so nothing adapts"),
+        ({"settings": LEARNING}, "so weights learn, and nothing is corrected"),
+        ({"adapt": "hold"}, None),
+        ({"adapt": "off"}, None),
+        ({"settings": ADAPT_PRESETS["paper"]}, None),
+    ],
+)
+def test_without_source_statistics_a_run_says_what_is_missing(
+    arguments: dict[str, Any], told: str | None, digits_artifact: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    Pipeline.open(digits_artifact, threads=1, **arguments).close()
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == (told is not None)
+    assert all(told in message and "calibrate --source" in message for message in messages if told)
+
+
+def test_on_shift_trains_no_weight_before_a_shift(
+    tracked_artifact: Path, digits_folder: Path, tmp_path: Path
+) -> None:
+    """The drift detector warms up on more frames than there are; on every frame the same weights learn."""
+    updates = {}
+    for mode in ("every", "on-shift"):
+        with closing(Pipeline.open(tracked_artifact, adapt=mode, settings=LEARNING, threads=1)) as pipeline:
+            assert isinstance(pipeline.method, SplitMethod)
+            list(pipeline.run(str(digits_folder)))
+            learner = pipeline.method._adaptation._learner
+            assert learner is not None
+            updates[mode] = learner.updates
+    assert updates["every"] > 0
+    assert updates["on-shift"] == 0
+
+
 def test_two_runs_over_the_same_files_are_the_same_but_for_their_times(
-    digits_artifact: Path, digits_folder: Path, tmp_path: Path
+    steerable_artifact: Path, digits_folder: Path, tmp_path: Path
 ) -> None:
     journals = []
     for name in ("first", "second"):
         prepare_report_folder(tmp_path / name, force=False)
         with (
-            closing(Pipeline.open(digits_artifact, threads=1)) as pipeline,
+            closing(Pipeline.open(steerable_artifact, threads=1)) as pipeline,
             open_source(str(digits_folder)) as source,
         ):
             run_and_report(
@@ -102,18 +161,24 @@ def test_two_runs_over_the_same_files_are_the_same_but_for_their_times(
                 tmp_path / name,
                 facts=pipeline.facts,
                 on_result=lambda result: None,
-                max_frames=12,
             )
         journals.append([timeless(line) for line in (tmp_path / name / "frames.jsonl").read_text().splitlines()])
     assert journals[0] == journals[1]
-    assert len(journals[0]) == 12
-    assert all(line["update"]["grad_norm"] > 0 for line in journals[0])
+    assert len(journals[0]) == FRAMES
+    assert any(line["update"] for line in journals[0])
+    assert all(
+        set(line["update"]) == {"domain", "feature_shift", "steered"} for line in journals[0] if line["update"]
+    )
+    summary = json.loads((tmp_path / "first" / "summary.json").read_text())
+    assert summary["adaptation"]["domains_found"] >= 1
+    assert summary["counts"]["frozen_unknown"] + summary["counts"]["answered_frozen"] <= FRAMES
 
 
 def test_alignment_takes_the_artifacts_source_statistics_and_is_refused_where_there_are_none(
     digits_artifact: Path, digits_folder: Path, tmp_path: Path
 ) -> None:
-    settings = AdaptSettings(objectives={"alignment": 1.0}, lr=0.02, alpha=0.5)
+    untracked = TrackSettings(recentre=False, remember=False, steer=False)
+    settings = AdaptSettings(objectives={"alignment": 1.0}, lr=0.02, alpha=0.5, track=untracked)
     with pytest.raises(ConfigError, match=r"alignment needs.*calibrate --source"):
         Pipeline.open(digits_artifact, settings=settings, threads=1)
     copy = shutil.copytree(digits_artifact, tmp_path / "digits")
@@ -134,13 +199,15 @@ def test_two_pipelines_over_one_engine_answer_as_if_each_had_its_own(
 ) -> None:
     loaded = load_artifact(digits_artifact)
     with closing(open_engine(loaded, threads=1)) as engine:
-        learning, frozen = (Pipeline.over(loaded, engine, adapt=mode, threads=1) for mode in ("every", "off"))
+        learning, frozen = (
+            Pipeline.over(loaded, engine, adapt=mode, settings=LEARNING, threads=1) for mode in ("every", "off")
+        )
         shared = [
             [result.logits.copy() for result in pipeline.run(str(digits_folder))]
             for pipeline in (learning, frozen)
         ]
     for mode, logits in zip(("every", "off"), shared, strict=True):
-        assert np.array_equal(logits, answers(digits_artifact, digits_folder, adapt=mode))
+        assert np.array_equal(logits, answers(digits_artifact, digits_folder, adapt=mode, settings=LEARNING))
     assert learning.record.counts["updates"] == FRAMES
     assert frozen.facts["learner"] is None
 

@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from moase_edge.errors import ConfigError, SourceError
 from moase_edge.report.files import RotatingJsonl
+from moase_edge.runtime.method import Prediction
+from moase_edge.runtime.stages import Stages
 from tests.runtime.fakes import LevelMethod, ListSource, LogitsMethod, frames, picture, pipeline_of
 
 
@@ -229,6 +232,37 @@ def test_logits_that_are_not_finite_give_the_largest_finite_or_no_answer(
     (line,) = (tmp_path / "frames.jsonl").read_text().splitlines()
     assert "NaN" not in line
     assert "Infinity" not in line
+
+
+class SteeredMethod(LogitsMethod):
+    """Answers adapted; the frozen model was asked about rows that are not NaN."""
+
+    def predict(self, images: NDArray[np.float32], stages: Stages) -> Prediction:
+        return replace(super().predict(images, stages), adapted=np.ones(len(images), dtype=bool))
+
+
+def test_of_a_frame_whose_frozen_answer_was_not_asked_for_there_is_none(tmp_path: Path) -> None:
+    method = SteeredMethod([[0.0, 1.0, 2.0], [3.0, 0.0, 0.0]], [[np.nan] * 3, [0.0, 1.0, 0.0]])
+    pipeline = pipeline_of(method)
+    with RotatingJsonl(tmp_path) as journal:
+        steered, plain = pipeline.run(ListSource(frames(2, labels=[2, 1])), batch_size=2, journal=journal)
+    assert (steered.prediction, steered.frozen_logits, steered.frozen_prediction) == (2, None, None)
+    assert (plain.prediction, plain.frozen_prediction) == (0, 1)
+    assert plain.frozen_logits is not None
+    assert not plain.frozen_logits.flags.writeable
+    counts = pipeline.record.counts
+    assert (counts["differs_from_frozen"], counts["frozen_unknown"]) == (1, 1)
+    assert (pipeline.record.errors.frames, pipeline.record.frozen_errors.frames) == (2, 1)
+    lines = (tmp_path / "frames.jsonl").read_text().splitlines()
+    assert [json.loads(line)["frozen_prediction"] for line in lines] == [None, 1]
+    assert not any("NaN" in line for line in lines)
+
+
+def test_a_frozen_model_that_overflows_is_known_to_have_no_answer() -> None:
+    pipeline = pipeline_of(LogitsMethod([[np.nan] * 3], [[np.nan] * 3]))
+    (result,) = pipeline.run(ListSource(frames(1, labels=[1])))
+    assert result.frozen_logits is not None
+    assert (pipeline.record.counts["frozen_unknown"], pipeline.record.frozen_errors.overall()) == (0, 100.0)
 
 
 def test_a_consumer_cannot_change_what_is_learned_from() -> None:

@@ -50,6 +50,7 @@ def test_answers_are_counted_by_origin_and_against_the_frozen_model() -> None:
         "answered_adapted": 2,
         "answered_frozen": 1,
         "differs_from_frozen": 1,
+        "frozen_unknown": 0,
         "unanswered": 1,
         "updates": 1,
     }
@@ -59,6 +60,7 @@ def test_a_method_without_a_frozen_answer_differs_from_nothing() -> None:
     record = RunRecord()
     record.add_results([result(0, 1, has_frozen_answer=False, label=1)])
     assert record.counts["differs_from_frozen"] == 0
+    assert record.counts["frozen_unknown"] == 1
     assert record.errors.frames == 1
     assert record.frozen_errors.frames == 0
 

@@ -162,6 +162,38 @@ def test_the_outcome_says_what_went_wrong_and_only_that() -> None:
     )
 
 
+def test_what_the_method_found_and_did_is_told_where_it_did_anything(tmp_path: Path) -> None:
+    report = report_of(adaptation={"domains_found": 3, "rollbacks": 0, "alarm: distance": 1})
+    assert outcome_lines(report, record_of())[2] == "Adaptation: domains found: 3, alarm: distance: 1."
+    write_report(tmp_path, report, record_of())
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["adaptation"] == {"domains_found": 3, "rollbacks": 0, "alarm: distance": 1}
+    page = (tmp_path / "report.html").read_text()
+    assert "<h2>Adaptation" in page
+    assert "domains_found" in page
+    assert not any(line.startswith("Adaptation") for line in outcome_lines(report_of(), record_of()))
+
+
+def test_frames_that_the_frozen_model_was_not_asked_about_are_told() -> None:
+    record = RunRecord()
+    record.add_results(
+        [
+            result(0, 1, frozen=0, label=1, domain="fog"),
+            result(1, 1, has_frozen_answer=False, label=1, domain="fog"),
+        ]
+    )
+    assert (
+        "unlike the frozen model: 1 (1 not compared); answered frozen: 0" in outcome_lines(report_of(), record)[1]
+    )
+    table = error_table(record)
+    assert table is not None
+    assert [tuple(row) for row in table.rows] == [("fog", 100.0, 0.0)]
+    assert table.note.startswith("The frozen model was asked about 1 of 2 frames")
+    asked = error_table(record_of(labels=[0, 1, 0, 0]))
+    assert asked is not None
+    assert asked.note == ""
+
+
 def test_the_report_begins_its_answers_with_the_most_frequent_ones(tmp_path: Path) -> None:
     record = record_of()  # levels 0, 1, 2, 0 and their classes
     assert answers_line(record) == "Most frequent answers: class 0 50 % (2), class 1 25 % (1), class 2 25 % (1)."

@@ -4,91 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
-from moase_edge.adapt.learner import Learner, TeacherDistance
-from moase_edge.adapt.sidecar import Sidecar, Taps
+from moase_edge.adapt.adaptation import DISTANCE_EVERY, Adaptation
+from moase_edge.adapt.guard import Guard
+from moase_edge.adapt.learner import Learner
+from moase_edge.adapt.sidecar import Sidecar
 from moase_edge.artifact.specs import SidecarSpec
 from moase_edge.config.moase import MoaseSettings
 from moase_edge.errors import AdaptationError, EngineError
-from moase_edge.moase.objectives import Views
-from moase_edge.moase.step import StepReport
 from moase_edge.runtime.frozen import FrozenMethod
-from moase_edge.runtime.split import DISTANCE_EVERY, SplitMethod
+from moase_edge.runtime.split import SplitMethod
 from moase_edge.runtime.stages import Stages
-
-CHANNELS, CLASSES = 8, 3
-IMAGES = np.zeros((2, 3, 4, 4), dtype=np.float32)
-
-
-class FakeEngine:
-    """Gives the same taps and logits for each batch."""
-
-    def __init__(self, frozen: list[list[float]], failure: Exception | None = None) -> None:
-        self.name = "fake"
-        self.closed = False
-        self._failure = failure
-        rows = len(frozen)
-        rng = np.random.default_rng(0)
-        self.outputs: Mapping[str, NDArray[np.float32]] = {
-            "mid": rng.standard_normal((rows, 1, CHANNELS), dtype=np.float32),
-            "out": rng.standard_normal((rows, 1, CHANNELS), dtype=np.float32),
-            "logits": np.array(frozen, dtype=np.float32),
-        }
-
-    def run(
-        self, images: NDArray[np.float32], shift: NDArray[np.float32] | None = None
-    ) -> Mapping[str, NDArray[np.float32]]:
-        if self._failure is not None:
-            raise self._failure
-        return {name: array.copy() for name, array in self.outputs.items()}
-
-    def close(self) -> None:
-        self.closed = True
-
-
-class FakeLearner:
-    """Answers with given logits; learns, or raises what it is told to raise."""
-
-    augments = False
-
-    def __init__(
-        self, logits: list[list[float]], *, predicting: Exception | None = None, learning: Exception | None = None
-    ) -> None:
-        self.updates = 0
-        self.predictions = 0
-        self.learned: list[Any] = []
-        self._logits = torch.tensor(logits)
-        self._predicting, self._learning = predicting, learning
-
-    def predict(self, taps: Taps) -> Views:
-        self.predictions += 1
-        if self._predicting is not None:
-            raise self._predicting
-        return Views(logits=self._logits.clone(), features=self._logits.clone())
-
-    def learn(self, taps: Taps, teacher: Views) -> StepReport:
-        if self._learning is not None:
-            raise self._learning
-        self.learned.append((taps, teacher))
-        self.updates += 1
-        return StepReport(loss=1.0, proximal=0.5, grad_norm=2.0)
-
-    def distance(self) -> TeacherDistance:
-        return TeacherDistance(student_teacher=3.0, teacher_source=4.0)
-
-
-FROZEN = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
-ADAPTED = [[0.0, 0.0, 5.0], [0.0, 5.0, 0.0]]
-
-
-def split(engine: FakeEngine, learner: FakeLearner | Learner) -> SplitMethod:
-    return SplitMethod(engine, learner)  # type: ignore[arg-type]
+from tests.runtime.split_parts import ADAPTED, CHANNELS, CLASSES, FROZEN, IMAGES, FakeEngine, FakeLearner, split
 
 
 def test_the_adapted_answer_comes_with_the_frozen_one_beside_it() -> None:
@@ -116,7 +48,8 @@ def test_it_learns_from_the_taps_and_the_answer_of_the_same_batch() -> None:
 
 
 def test_distances_are_measured_at_the_first_update_and_then_each_tenth() -> None:
-    method = split(FakeEngine(FROZEN), FakeLearner(ADAPTED))
+    late = Guard(window=4096, warm_up=4096)  # a rollback would set the count of updates back
+    method = SplitMethod(FakeEngine(FROZEN), Adaptation(FakeLearner(ADAPTED), guard=late))  # type: ignore[arg-type]
     updates = [method.learn(method.predict(IMAGES, Stages())) for _ in range(2 * DISTANCE_EVERY + 1)]
     measured = [number for number, update in enumerate(updates) if update and "teacher_source_distance" in update]
     assert measured == [0, DISTANCE_EVERY, 2 * DISTANCE_EVERY]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from dataclasses import asdict
+from functools import partial
 
 from moase_edge.bench.methods import (
     batch_statistics,
@@ -192,6 +193,17 @@ METHODS: dict[str, MethodSpec] = {
         hyper_parameters=_moase(MoaseSettings(), ADAPT_PRESETS["edge"]),
         reference="what ships (docs/method.md)",
     ),
+    **{
+        name: MethodSpec(
+            name=name,
+            build=partial(split_learner.build_part, name=name),
+            whole_network=False,
+            needs_source_images=True,
+            hyper_parameters=_moase(MoaseSettings(), split_learner.part_settings(name)),
+            reference=f"a part of what ships: {split_learner.PARTS[name].title}",
+        )
+        for name in split_learner.PARTS
+    },
 }
 
 

@@ -15,10 +15,12 @@ class Views:
     Attributes:
         logits: (B, K); the pooled features where the model has no head.
         features: (B, C), what the head reads.
+        pooled: (B, H, C), what each of H heads reads; None where nobody asked for it.
     """
 
     logits: Tensor
     features: Tensor
+    pooled: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

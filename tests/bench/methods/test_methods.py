@@ -25,7 +25,7 @@ BATCHES = [frames(4, 1), frames(1, 2), frames(1, 3), frames(3, 4), frames(4, 5)]
 
 def test_every_method_is_registered_under_its_own_name() -> None:
     assert [spec.name for spec in METHODS.values()] == list(METHODS)
-    assert len(METHODS) == 18
+    assert len(METHODS) == 24
 
 
 def test_hyper_parameters_are_plain_json() -> None:

@@ -7,13 +7,15 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from moase_edge.adapt.learner import Learner
 from moase_edge.bench.methods import build_method
 from moase_edge.bench.methods.full_network import PUBLISHED, FullNetworkMethod, build_official, build_paper
-from moase_edge.bench.methods.split_learner import build_edge, build_published
+from moase_edge.bench.methods.split_learner import PARTS, build_edge, build_part, build_published, part_settings
 from moase_edge.bench.subject import Subject
 from moase_edge.config.adapt import ADAPT_PRESETS, AdaptSettings
 from moase_edge.config.moase import MoaseSettings
 from moase_edge.errors import ConfigError
+from moase_edge.runtime.split import SplitMethod
 from moase_edge.runtime.stages import Stages
 from tests.bench.methods.subjects import (
     CLASSES,
@@ -73,10 +75,16 @@ def test_a_step_that_is_not_finite_is_counted() -> None:
     assert method.failures == {"non-finite loss": 1}
 
 
+def learner_of(method: SplitMethod) -> Learner:
+    learner = method._adaptation._learner
+    assert learner is not None
+    return learner
+
+
 @pytest.mark.parametrize("preset", ["paper", "official"])
 def test_on_the_split_the_adapter_looks_at_all_tokens(preset: str) -> None:
     method = build_published(tiny_subject(), 0, preset=preset)  # type: ignore[arg-type]
-    assert method._learner.student.spec.tap_tokens == 5  # 4 patches and the class token
+    assert learner_of(method).student.spec.tap_tokens == 5  # 4 patches and the class token
     prediction, update = run(method, frames(2))
     assert update is not None
     assert method.failures == {}
@@ -85,9 +93,9 @@ def test_on_the_split_the_adapter_looks_at_all_tokens(preset: str) -> None:
 
 def test_the_shipped_method_takes_the_subjects_settings_and_the_seed() -> None:
     backbone = tiny_backbone()
-    adapt = AdaptSettings(lr=0.02, seed=77)
+    adapt = AdaptSettings(objectives={"consistency": 1.0}, lr=0.02, seed=77)
     subject = Subject.in_torch(backbone, moase=MoaseSettings(experts=2, rank=8), adapt=adapt)
-    learner = build_edge(subject, 5)._learner
+    learner = learner_of(build_edge(subject, 5))
     assert learner._optimizer.param_groups[0]["lr"] == 0.02
     assert learner._seed == 5
     assert learner.student.adapters[0].experts.count == 2  # type: ignore[union-attr]
@@ -99,6 +107,34 @@ def test_the_shipped_method_reads_one_token_and_starts_as_the_frozen_model() -> 
     assert prediction.frozen_logits is not None
     assert np.allclose(prediction.logits, prediction.frozen_logits, atol=1e-5)
     assert method.learn(prediction) is not None
+
+
+def test_the_shipped_method_trains_no_weight_and_a_part_that_learns_does() -> None:
+    subject = tiny_subject()
+    assert build_edge(subject, 0)._adaptation._learner is None
+    assert build_edge(subject, 0)._adaptation.tracker is not None
+    learning = build_part(subject, 0, name="edge-learn")
+    assert learning._adaptation.tracker is None
+    _, update = run(learning, frames(3))
+    assert update is not None
+    assert update["loss"] > 0
+
+
+def test_the_shipped_method_without_source_images_gives_the_frozen_answer_and_learns_nothing() -> None:
+    method = build_edge(tiny_subject(sources=0), 0)
+    prediction, update = run(method, frames(3))
+    assert prediction.frozen_logits is not None
+    assert np.allclose(prediction.logits, prediction.frozen_logits, atol=1e-5)
+    assert update is None
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_each_part_changes_what_it_names_and_nothing_else(name: str) -> None:
+    part, shipped = part_settings(name), ADAPT_PRESETS["edge"]
+    changed_track = {key for key, value in part.track if value != getattr(shipped.track, key)}
+    assert changed_track <= {"recentre", "remember", "steer"}
+    assert (part.guard, part.referee, part.drift) == (shipped.guard, shipped.referee, shipped.drift)
+    assert bool(part.objectives) == (name in ("edge-learn", "edge-both", "edge-all"))
 
 
 def aligning(sources: int) -> Subject:

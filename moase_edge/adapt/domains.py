@@ -1,0 +1,286 @@
+"""Domains that a stream has shown: recognised from a single frame, and corrected from its first return on.
+
+The mean patch token half way through the backbone tells domains apart far better than the features at its end do
+(docs/experiments.md: 97 % of single frames among ten domains). Each domain keeps where its frames lie, and where
+their features lie; what it is corrected by is the difference to the source, as far as that is more than chance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float64]
+
+SOURCE = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Domain:
+    """What is known of one domain; arrays are never written to.
+
+    Attributes:
+        number: of the domain in the order of discovery; the source has 0.
+        centre: (C,) mean of its frames' standardised keys.
+        plain, steered: (C,) mean features without and with steering; None where there were none.
+        frames: with new content, by which `centre` and `plain` or `steered` are known.
+        plain_frames, steered_frames: of these.
+        last_seen: clock of its latest one.
+    """
+
+    number: int
+    centre: Vector
+    plain: Vector | None
+    steered: Vector | None
+    frames: int
+    plain_frames: int
+    steered_frames: int
+    last_seen: int
+
+    def with_frame(self, key: Vector, features: Vector, *, steered: bool, keep: float, now: int) -> Domain:
+        """The domain after another of its frames."""
+        frames = self.frames + 1
+        moved = replace(self, centre=_toward(self.centre, key, frames, keep), frames=frames, last_seen=now)
+        return moved.with_features(features, steered=steered, keep=keep)
+
+    def with_features(self, features: Vector, *, steered: bool, keep: float) -> Domain:
+        """The domain after features of one of its frames."""
+        if steered:
+            count = self.steered_frames + 1
+            mean = features if self.steered is None else _toward(self.steered, features, count, keep)
+            return replace(self, steered=mean, steered_frames=count)
+        count = self.plain_frames + 1
+        mean = features if self.plain is None else _toward(self.plain, features, count, keep)
+        return replace(self, plain=mean, plain_frames=count)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recognition:
+    """What the rows of a batch show.
+
+    Attributes:
+        slot: (B,) index into the bank's domains; 0 is the source.
+        share: (B,) how much of that domain's deviation from the source each row has itself, 0..1.
+    """
+
+    slot: NDArray[np.int64]
+    share: Vector
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BankState:
+    """All that a bank remembers."""
+
+    domains: tuple[Domain, ...]
+    current: int
+    pending: tuple[tuple[Vector, Vector, bool], ...]
+    clock: int
+    found: int
+    switches: int
+
+
+class DomainBank:
+    """Recognises domains and keeps their means. Only frames with new content are counted.
+
+    A frame that lies near no known domain waits; `decide` such frames either return to one, by their mean, or
+    become a new one. What the source is never moves. A difference to the source counts by the positive part of
+    James and Stein's estimator, `d * max(0, 1 - caution * v / mean((d / spread)^2))` with v the sampling variance
+    of both means, so that a clean stream is not moved at all.
+
+    Args:
+        key_mean, key_std: (C,) of the source's keys, by which they are standardised.
+        feature_mean, feature_std: (C,) of the source's features.
+        source_frames: images that those come from.
+        recognise_by_key: False where keys tell little, as final features do: then all frames belong to one domain
+            that is always the present one.
+        most_domains, near, spread, decide, half_life, caution: see `TrackSettings`.
+    """
+
+    _state: BankState
+
+    def __init__(
+        self,
+        key_mean: Vector,
+        key_std: Vector,
+        feature_mean: Vector,
+        feature_std: Vector,
+        *,
+        source_frames: int,
+        recognise_by_key: bool = True,
+        most_domains: int = 16,
+        near: float = 0.5,
+        spread: float = 1.2,
+        decide: int = 3,
+        half_life: float = 34.0,
+        caution: float = 1.0,
+    ) -> None:
+        self._key_mean, self._key_scale = key_mean, 1 / _floored(key_std)
+        self.feature_mean, self._feature_scale = feature_mean, 1 / _floored(feature_std)
+        self.key_std = _floored(key_std)
+        self._source_frames, self._by_key = source_frames, recognise_by_key
+        self._most, self._near, self._spread = most_domains, near, spread
+        self._decide, self._keep, self._caution = decide, 0.5 ** (1 / half_life), caution
+        self.reset()
+
+    @property
+    def domains(self) -> tuple[Domain, ...]:
+        """The source and every domain that is kept."""
+        return self._state.domains
+
+    @property
+    def current(self) -> int:
+        """Slot of the domain that the latest frame with new content was counted to."""
+        return self._state.current
+
+    @property
+    def waiting(self) -> int:
+        """Latest frames with new content that lie near no known domain and are counted to none yet."""
+        return len(self._state.pending)
+
+    def keys(self, raw: NDArray[np.floating]) -> Vector:
+        """(B, C) in units of the source's spread."""
+        return (raw.astype(np.float64) - self._key_mean) * self._key_scale
+
+    def centred(self, key: Vector, slot: int) -> Vector:
+        """A key (C,) less its domain's mean; nothing where keys are features, which are compared as they are."""
+        return key - self.domains[slot].centre if self._by_key else np.zeros_like(key)
+
+    def recognise(self, keys: Vector) -> Recognition:
+        """(B, C) standardised keys -> nearest domain of each row; one that is not finite counts as the source."""
+        finite = np.all(np.isfinite(keys), axis=1)
+        keys = np.where(finite[:, None], keys, 0)
+        centres = np.stack([domain.centre for domain in self.domains])
+        if self._by_key:
+            # |key - centre|^2 less |key|^2, which all domains share.
+            slot = ((centres**2).sum(axis=1) - 2 * keys @ centres.T).argmin(axis=1)
+        else:
+            slot = np.where(finite, len(self.domains) - 1, SOURCE)
+        chosen = centres[slot]
+        along = (keys * chosen).sum(axis=1) / np.maximum((chosen**2).sum(axis=1), 1e-12)
+        return Recognition(slot, np.clip(along, 0, 1))
+
+    def feature_offset(self, slot: int, *, steered: bool) -> Vector | None:
+        """(C,) by which the domain's features lie off the source's, as far as it is known; None for nothing."""
+        domain = self.domains[slot]
+        mean, frames = (domain.steered, domain.steered_frames) if steered else (domain.plain, domain.plain_frames)
+        if slot == SOURCE or mean is None:
+            return None
+        difference = mean - self.feature_mean
+        return self._known_part(difference, difference * self._feature_scale, frames)
+
+    def key_offset(self, slot: int) -> Vector | None:
+        """(C,) by which the domain's keys lie off the source's, in their own units; None for nothing."""
+        domain = self.domains[slot]
+        if slot == SOURCE:
+            return None
+        return self._known_part(domain.centre * self.key_std, domain.centre, domain.frames)
+
+    def observe(self, key: Vector, features: Vector, *, steered: bool) -> None:
+        """Count one frame with new content: (C,) standardised key, (C,) features.
+
+        Args:
+            steered: whether the features come from a steered run.
+        """
+        state = self._state
+        self._state = replace(state, clock=state.clock + 1)
+        if not self._by_key:
+            self._count_to(self._only(key, features, steered), ((key, features, steered),))
+            return
+        distances = self._distances(key)
+        nearest = int(distances.argmin())
+        fits = nearest == state.current and distances[nearest] < self._near + self._spread
+        if fits and not state.pending:
+            self._count_to(nearest, ((key, features, steered),))
+        else:
+            self._wait((*state.pending, (key, features, steered)), fits_known=float(distances[nearest]))
+
+    def add_features(self, slot: int, features: Vector, *, steered: bool) -> None:
+        """Count features of a frame that was counted already, from a second run of it."""
+        if slot != SOURCE:
+            domain = self.domains[slot].with_features(features, steered=steered, keep=self._keep)
+            self._put(slot, domain)
+
+    def counts(self) -> dict[str, int]:
+        """What was found, for reports."""
+        return {"domains_found": self._state.found, "domain_switches": self._state.switches}
+
+    def snapshot(self) -> BankState:
+        """All that was learned; later frames do not change it."""
+        return self._state
+
+    def restore(self, state: BankState) -> None:
+        """Go back to a snapshot, bit for bit."""
+        self._state = state
+
+    def reset(self) -> None:
+        """Know the source alone."""
+        zero = np.zeros_like(self._key_mean)
+        source = Domain(0, zero, None, None, 0, 0, 0, 0)
+        self._state = BankState((source,), SOURCE, (), 0, 0, 0)
+
+    def _wait(self, pending: tuple[tuple[Vector, Vector, bool], ...], *, fits_known: float) -> None:
+        count = len(pending)
+        centre = np.mean([key for key, _, _ in pending], axis=0)
+        distances = self._distances(centre)
+        nearest = int(distances.argmin())
+        known = distances[nearest] < self._near + self._spread / count
+        # A frame that lies well within a known domain needs no others to confirm it.
+        if known and (count >= self._decide or fits_known < self._near + 0.8 * self._spread):
+            self._count_to(nearest, pending)
+        elif count >= self._decide:
+            self._count_to(self._found(centre), pending)
+        else:
+            self._state = replace(self._state, pending=pending)
+
+    def _count_to(self, slot: int, frames: tuple[tuple[Vector, Vector, bool], ...]) -> None:
+        # A new domain may have taken the slot of the one at hand.
+        switched = slot != self._state.current or (slot != SOURCE and not self.domains[slot].frames)
+        for key, features, steered in frames if slot != SOURCE else ():
+            domain = self.domains[slot]
+            now = self._state.clock
+            self._put(slot, domain.with_frame(key, features, steered=steered, keep=self._keep, now=now))
+        self._state = replace(self._state, current=slot, pending=(), switches=self._state.switches + int(switched))
+
+    def _found(self, centre: Vector) -> int:
+        """Slot of a new domain, empty yet."""
+        state = self._state
+        found = Domain(state.found + 1, centre, None, None, 0, 0, 0, state.clock)
+        self._state = replace(state, found=state.found + 1)
+        if len(state.domains) <= self._most:
+            self._state = replace(self._state, domains=(*state.domains, found))
+            return len(state.domains)
+        slot = 1 + int(np.argmin([domain.last_seen for domain in state.domains[1:]]))
+        self._put(slot, found)
+        return slot
+
+    def _only(self, key: Vector, _features: Vector, _steered: bool) -> int:
+        return 1 if len(self.domains) > 1 else self._found(key)
+
+    def _put(self, slot: int, domain: Domain) -> None:
+        domains = self._state.domains
+        self._state = replace(self._state, domains=(*domains[:slot], domain, *domains[slot + 1 :]))
+
+    def _distances(self, key: Vector) -> Vector:
+        """Mean squared difference of a key to each domain's centre."""
+        distances: Vector = np.array([np.mean((key - domain.centre) ** 2) for domain in self.domains])
+        return distances
+
+    def _known_part(self, difference: Vector, standardised: Vector, frames: int) -> Vector | None:
+        # A mean that forgets stands for (1 + keep) / (1 - keep) frames at most.
+        variance = max(1 / frames, (1 - self._keep) / (1 + self._keep)) + 1 / self._source_frames
+        size = float(np.mean(standardised**2))
+        share = 1 - self._caution * variance / size if size > 0 else 0.0
+        return difference * share if share > 0 else None
+
+
+def _toward(mean: Vector, value: Vector, count: int, keep: float) -> Vector:
+    """The running mean after its `count`-th value: the plain mean at first, then one that forgets."""
+    return mean + max(1 / count, 1 - keep) * (value - mean)
+
+
+def _floored(std: Vector) -> Vector:
+    """Spreads without zeros: a channel that never moved in the source gets a hundredth of the mean spread."""
+    floor: Vector = np.maximum(std, max(0.01 * float(std.mean()), 1e-12))
+    return floor

@@ -1,0 +1,73 @@
+"""Open the split method of an artifact; PyTorch is imported here and no earlier."""
+
+from __future__ import annotations
+
+from moase_edge.artifact.source_statistics import load_source_statistics
+from moase_edge.artifact.store import Artifact
+from moase_edge.config.adapt import AdaptSettings
+from moase_edge.engines.base import Engine
+from moase_edge.errors import ConfigError
+from moase_edge.runtime.method import Method
+from moase_edge.runtime.scheduler import Schedule
+
+# On so few tokens a second PyTorch thread costs more than it brings: it waits for a core that the engine's
+# threads still spin on (updates took 20 to 40 times as long).
+_FEW_TOKENS = 4
+
+
+def require_torch() -> None:
+    """Say that PyTorch is missing before anything that takes time.
+
+    Raises:
+        ConfigError: it cannot be imported.
+    """
+    try:
+        import torch  # noqa: F401
+    except (ImportError, OSError) as exc:
+        raise ConfigError(
+            f"PyTorch cannot be imported ({exc}), and adapting needs it: `pip install 'moase-edge[adapt]'`, "
+            "or run with --adapt off for the frozen model."
+        ) from exc
+
+
+def what_is_missing(artifact: Artifact, settings: AdaptSettings, schedule: Schedule) -> str | None:
+    """What a user should know who expects the answers to adapt, as a sentence; None where nothing is missing."""
+    manifest = artifact.manifest
+    tracks = settings.track.corrects and manifest.sidecar.classes > 0
+    if schedule.every is None or not tracks or manifest.source_statistics is not None:
+        return None
+    left = "weights learn, and nothing is corrected" if settings.objectives else "nothing adapts"
+    return (
+        f"{artifact.folder} holds no source statistics, so {left}. Record them from pictures of what the model "
+        "was trained for: `moase-edge calibrate --source DIR`."
+    )
+
+
+def open_split_method(
+    artifact: Artifact, engine: Engine, settings: AdaptSettings, schedule: Schedule, *, threads: int | None
+) -> Method:
+    """The artifact's sidecar beside its engine.
+
+    Args:
+        schedule: one that never learns answers each frame on its own, without the memory of those before.
+        threads: of PyTorch, where the sidecar sees many tokens; None leaves them alone.
+
+    Raises:
+        ConfigError: settings that need source statistics, which the artifact lacks.
+        ArtifactError: its sidecar or statistics cannot be used.
+    """
+    import torch
+
+    from moase_edge.adapt.sidecar import load_sidecar
+    from moase_edge.runtime.split_method import build_split_method
+
+    manifest = artifact.manifest
+    if manifest.sidecar.tap_tokens <= _FEW_TOKENS:
+        torch.set_num_threads(1)
+    elif threads is not None:
+        torch.set_num_threads(threads)
+    if schedule.every is None:
+        settings = settings.model_copy(update={"track": settings.track.model_copy(update={"remember": False})})
+    sidecar = load_sidecar(artifact.path("sidecar.safetensors"), manifest.sidecar, manifest.moase)
+    statistics = load_source_statistics(artifact)
+    return build_split_method(engine, sidecar, settings, statistics, on_shift=schedule.on_shift)
