@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -105,10 +106,9 @@ class Roid:
         if isinstance(batch, Tensor):
             self._window.append(batch)
             return None
-        assert isinstance(batch, Answered)
         if len(prediction.logits) == 1:
             self._window.clear()
-        loss, kept = self._loss(batch)
+        loss, kept = self._loss(cast(Answered, batch))
         if not all_finite(loss, self.failures):
             return None
         loss.backward()  # type: ignore[no-untyped-call]
