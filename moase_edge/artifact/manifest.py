@@ -8,14 +8,14 @@ import re
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, Field, field_validator, model_validator
 
 from moase_edge.artifact.preprocess_spec import PreprocessSpec
 from moase_edge.artifact.specs import SHIFT, TOKEN_MEANS, SidecarSpec, TensorSpec
 from moase_edge.config.base import Settings
 from moase_edge.config.moase import MoaseSettings
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 def _inside_the_folder(path: str) -> str:
@@ -45,16 +45,80 @@ def _plain_name(name: str) -> str:
 
 
 PlainName = Annotated[str, AfterValidator(_plain_name)]
-Precision = Literal["fp32"]
+Precision = Literal["fp32", "fp16", "bf16", "fp8", "int8"]
+EngineRuntime = Literal["onnx", "tensorrt", "tensorrt-rtx"]
+
+
+class BuiltFor(Settings):
+    """What a plan was built with, and the device that it fits.
+
+    Attributes:
+        target: compute capability as `sm86`; a plan fits no other unless it is hardware compatible.
+        gpu: name of the GPU it was built on; None where it was built without one.
+        versions: of TensorRT (the flavour's own), and where they are known CUDA, driver and L4T.
+        hardware_compatible: later compute capabilities can run it too.
+        version_compatible: later versions of the same flavour can run it too.
+    """
+
+    target: Annotated[str, Field(pattern=r"^sm\d{2,3}$")]
+    gpu: str | None = None
+    versions: dict[str, str]
+    hardware_compatible: bool = False
+    version_compatible: bool = False
+
+
+class EngineParity(Settings):
+    """An engine's deviation from the fp32 graph on the same images; parity.json has it one by one.
+
+    Attributes:
+        passed: every figure holds its threshold.
+        measured_on: what ran the engine, or the graph that a plan which cannot run here was built from.
+        cosine: of the taps, the smallest over images.
+        relative_error: of the taps, norm of the difference over that of the reference, median over images.
+        gradients: of the adapters' weights, likewise.
+        top1_agreement: share of images with the same frozen answer; None without a head.
+    """
+
+    passed: bool
+    measured_on: str
+    cosine: float
+    relative_error: float
+    gradients: float
+    top1_agreement: float | None
 
 
 class EngineEntry(Settings):
-    """One engine of the artifact and what it needs of a device."""
+    """One engine of the artifact and what it needs of a device.
+
+    Attributes:
+        file: an ONNX graph or a pure plan.
+        precision: of its arithmetic; taps are handed over in the dtype that `outputs` states.
+        opset: of a graph; None for a plan.
+        source: the ONNX graph that a plan was built from; None for a graph.
+        batch: smallest and largest batch it takes; None for any.
+        built_for: of a plan.
+        parity: with the fp32 graph; None for that graph itself, and where nothing was compared.
+        latency_ms: median of one frame, where it was measured on the device that `measured_on` names.
+        measured_on: engine and device of `latency_ms`; None for unmeasured.
+    """
 
     file: FileName
-    runtime: Literal["onnx"] = "onnx"
+    runtime: EngineRuntime = "onnx"
     precision: Precision = "fp32"
-    opset: int = Field(ge=18)
+    opset: Annotated[int, Field(ge=18)] | None = None
+    source: FileName | None = None
+    batch: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = None
+    built_for: BuiltFor | None = None
+    parity: EngineParity | None = None
+    latency_ms: float | None = None
+    measured_on: str | None = None
+
+    @model_validator(mode="after")
+    def _graph_or_plan(self) -> EngineEntry:
+        graph = self.runtime == "onnx"
+        if graph != (self.opset is not None) or graph == (self.built_for is not None and self.source is not None):
+            raise ValueError(f"{self.file}: an ONNX graph has an opset, a plan what it was built for and from")
+        return self
 
 
 class Provenance(Settings):
@@ -112,7 +176,7 @@ class Manifest(Settings):
 
     Attributes:
         steerable: whether the engines take `shift` and return `token_means`.
-        source_statistics: None where the artifact was made without source images.
+        source_statistics: one for each precision they were taken at; empty where there were no source images.
         identity: sha256 over weights, split, MoASE settings and preprocessing; adapted state is bound to it.
         files: sha256 of every other file in the folder.
         manifest_sha256: of this manifest without this field, as canonical JSON.
@@ -134,17 +198,31 @@ class Manifest(Settings):
     moase: MoaseSettings
     engines: tuple[EngineEntry, ...] = Field(min_length=1)
     parity: ParityFigures
-    source_statistics: SourceStatisticsEntry | None = None
+    source_statistics: tuple[SourceStatisticsEntry, ...] = ()
     files: dict[FileName, Digest]
     manifest_sha256: Digest
 
+    @field_validator("source_statistics", mode="before")
+    @classmethod
+    def _schema_1_had_one_or_none(cls, value: object) -> object:
+        return () if value is None else (value,) if isinstance(value, dict) else value
+
+    def statistics_at(self, precision: Precision) -> SourceStatisticsEntry | None:
+        """The source statistics that were taken at a precision; None where there are none."""
+        return next((entry for entry in self.source_statistics if entry.precision == precision), None)
+
     @model_validator(mode="after")
     def _parts_fit_each_other(self) -> Manifest:
-        unhashed = [engine.file for engine in self.engines if engine.file not in self.files]
+        named = [name for engine in self.engines for name in (engine.file, engine.source) if name is not None]
+        unhashed = [name for name in named if name not in self.files]
         if unhashed:
             raise ValueError(f"no hash is given of {', '.join(unhashed)}, which an engine runs")
-        if self.source_statistics is not None and self.source_statistics.file not in self.files:
-            raise ValueError(f"no hash is given of {self.source_statistics.file}, the source statistics")
+        for entry in self.source_statistics:
+            if entry.file not in self.files:
+                raise ValueError(f"no hash is given of {entry.file}, the source statistics")
+        precisions = [entry.precision for entry in self.source_statistics]
+        if len(set(precisions)) < len(precisions):
+            raise ValueError("source statistics of one precision are given twice")
         blocks = (None, self.sidecar.depth, self.sidecar.channels) if self.steerable else None
         for name, tensors in ((SHIFT, self.inputs), (TOKEN_MEANS, self.outputs)):
             shape = next((tensor.shape for tensor in tensors if tensor.name == name), None)

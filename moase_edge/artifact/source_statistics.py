@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moase_edge.artifact.files import storage_errors
-from moase_edge.artifact.manifest import Manifest
+from moase_edge.artifact.manifest import Manifest, Precision
 from moase_edge.artifact.specs import TOKEN_MEANS
 from moase_edge.artifact.store import Artifact
 from moase_edge.errors import ArtifactError
@@ -69,13 +69,13 @@ def save_source_statistics(statistics: SourceStatistics, path: Path) -> None:
         path.write_bytes(save(tensors, metadata={"count": str(statistics.count)}))
 
 
-def load_source_statistics(artifact: Artifact) -> SourceStatistics | None:
-    """The statistics that an artifact holds, None where it was made without. Needs no PyTorch.
+def load_source_statistics(artifact: Artifact, precision: Precision = "fp32") -> SourceStatistics | None:
+    """The statistics taken on engines of a precision, None where the artifact holds none. Needs no PyTorch.
 
     Raises:
         ArtifactError: the file is missing, damaged, or does not fit the manifest.
     """
-    entry = artifact.manifest.source_statistics
+    entry = artifact.manifest.statistics_at(precision)
     if entry is None:
         return None
     path = artifact.path(entry.file)

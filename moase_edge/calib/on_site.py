@@ -40,7 +40,7 @@ def calibrate_source(
         StorageError: the folder's place cannot be written.
     """
     manifest, folder = artifact.manifest, _replaceable(artifact.folder)
-    there = manifest.source_statistics
+    there = manifest.statistics_at(manifest.engines[0].precision)
     if there is not None and not force:
         raise ConfigError(
             f"{artifact.folder} holds source statistics from {there.count} images of {there.data}. "
@@ -59,9 +59,10 @@ def calibrate_source(
                 command="calibrate",
                 max_images=max_images,
             )
+        others = [other for other in manifest.source_statistics if other != there]
         kept = [name for name in manifest.files if there is None or name != there.file]
         _copy(artifact.folder, building, kept)
-        written = write_manifest(building, {**manifest.model_dump(), "source_statistics": entry})
+        written = write_manifest(building, {**manifest.model_dump(), "source_statistics": (*others, entry)})
         _refuse_changed(manifest, written, kept)
         _copy(artifact.folder, building, _unnamed_files(artifact))
         if read_manifest(folder) != manifest:

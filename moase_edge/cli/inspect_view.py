@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.markup import escape
 from rich.table import Table
@@ -53,10 +53,12 @@ def preprocess_line(spec: PreprocessSpec) -> str:
     return f"{size}, mean {mean}, std {std}"
 
 
-def statistics_line(entry: SourceStatisticsEntry | None) -> str:
+def statistics_line(entries: Sequence[SourceStatisticsEntry]) -> str:
     """From what source statistics were taken, for people."""
-    if entry is None:
-        return "none"
+    return "; ".join(map(_statistics, entries)) or "none"
+
+
+def _statistics(entry: SourceStatisticsEntry) -> str:
     return f"from {entry.count} images of {entry.data} by {entry.command}, {entry.precision}, {entry.engine}"
 
 

@@ -219,6 +219,6 @@ def _write_rest(
             "moase": moase,
             "engines": (EngineEntry(file=ONNX_FILE, opset=opset),),
             "parity": parity.figures(),
-            "source_statistics": statistics,
+            "source_statistics": () if statistics is None else (statistics,),
         },
     )

@@ -34,7 +34,7 @@ def what_is_missing(artifact: Artifact, settings: AdaptSettings, schedule: Sched
     """What a user should know who expects the answers to adapt, as a sentence; None where nothing is missing."""
     manifest = artifact.manifest
     tracks = settings.track.corrects and manifest.sidecar.classes > 0
-    if schedule.every is None or not tracks or manifest.source_statistics is not None:
+    if schedule.every is None or not tracks or manifest.source_statistics:
         return None
     left = "weights learn, and nothing is corrected" if settings.objectives else "nothing adapts"
     return (

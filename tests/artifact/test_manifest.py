@@ -14,6 +14,13 @@ from tests.artifact.folders import FILES, fields, steerable_fields
 
 FILE_NAME: TypeAdapter[str] = TypeAdapter(FileName)
 DIGEST = "0" * 64
+PLAN = {
+    "file": "backbone.onnx",
+    "runtime": "tensorrt-rtx",
+    "precision": "fp16",
+    "source": "backbone.onnx",
+    "built_for": {"target": "sm86", "versions": {"tensorrt-rtx": "1.7.0"}},
+}
 
 
 def manifest(**changes: Any) -> Manifest:
@@ -45,6 +52,14 @@ def test_file_names_that_could_leave_the_folder_are_refused(name: str) -> None:
         ({"engines": ()}, "at least 1 item"),
         ({"engines": ({"file": "other.onnx", "opset": 18},)}, "no hash is given of other.onnx"),
         ({"engines": ({"file": "backbone.onnx", "opset": 17},)}, "greater than or equal to 18"),
+        ({"engines": ({"file": "backbone.onnx"},)}, "an ONNX graph has an opset"),
+        (
+            {"engines": ({"file": "backbone.onnx", "runtime": "tensorrt"},)},
+            "a plan what it was built for and from",
+        ),
+        ({"engines": ({**PLAN, "opset": 18},)}, "a plan what it was built for and from"),
+        ({"engines": ({**PLAN, "source": "other.onnx"},)}, "no hash is given of other.onnx"),
+        ({"engines": ({**PLAN, "built_for": {"target": "86", "versions": {}}},)}, "pattern"),
         ({"labels": ("cat",)}, "1 labels for 2 classes"),
         ({"identity": "1" * 63}, "not a sha256"),
         ({"identity": "A" * 64}, "not a sha256"),
@@ -56,6 +71,13 @@ def test_file_names_that_could_leave_the_folder_are_refused(name: str) -> None:
 def test_a_manifest_whose_parts_do_not_fit_is_refused(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         manifest(**changes)
+
+
+def test_a_plan_and_the_graph_it_was_built_from_are_taken() -> None:
+    graph, plan = manifest(engines=({"file": "backbone.onnx", "opset": 18}, PLAN)).engines
+    assert graph.built_for is None
+    assert plan.built_for is not None
+    assert plan.built_for.target == "sm86"
 
 
 def test_a_manifest_says_whether_the_engine_can_be_steered() -> None:

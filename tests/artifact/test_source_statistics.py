@@ -18,7 +18,7 @@ from moase_edge.artifact.source_statistics import (
     load_source_statistics,
     save_source_statistics,
 )
-from moase_edge.artifact.store import MANIFEST, Artifact, load_artifact, write_manifest
+from moase_edge.artifact.store import MANIFEST, Artifact, load_artifact, read_manifest, write_manifest
 from moase_edge.errors import ArtifactError
 from tests.artifact.folders import FILES, edit_manifest, fields, make_artifact, steerable_fields
 from tests.blocked import run_blocked
@@ -54,7 +54,7 @@ def artifact_with(
     save_source_statistics(statistics, folder / SOURCE_STATISTICS_FILE)
     if content is not None:
         (folder / SOURCE_STATISTICS_FILE).write_bytes(content)
-    write_manifest(folder, fields(source_statistics=ENTRY, **changes))
+    write_manifest(folder, fields(source_statistics=(ENTRY,), **changes))
     return load_artifact(folder)
 
 
@@ -140,6 +140,24 @@ def test_an_artifact_from_before_there_were_statistics_loads(tmp_path: Path) -> 
     assert load_source_statistics(load_artifact(folder)) is None
 
 
+@pytest.mark.parametrize("entry", [None, ENTRY])
+def test_a_manifest_of_schema_1_with_one_entry_or_none_is_read(tmp_path: Path, entry: Any) -> None:
+    folder = artifact_with(tmp_path / "a").folder
+    edit_manifest(folder, lambda plain: plain.update(schema_version=1, source_statistics=entry))
+    assert read_manifest(folder).source_statistics == (() if entry is None else (SourceStatisticsEntry(**ENTRY),))
+
+
+def test_statistics_are_found_by_the_precision_they_were_taken_at(tmp_path: Path) -> None:
+    half = {**ENTRY, "precision": "fp16"}
+    (tmp_path / "backbone.onnx").write_bytes(b"")
+    (tmp_path / SOURCE_STATISTICS_FILE).write_bytes(b"")
+    manifest = write_manifest(tmp_path, fields(source_statistics=(ENTRY, half)))
+    assert manifest.statistics_at("fp16") == SourceStatisticsEntry(**half)
+    assert manifest.statistics_at("int8") is None
+    with pytest.raises(ValidationError, match="of one precision are given twice"):
+        write_manifest(tmp_path, fields(source_statistics=(ENTRY, ENTRY)))
+
+
 def test_a_changed_or_missing_file_is_refused_by_its_hash(tmp_path: Path) -> None:
     path = artifact_with(tmp_path / "a").folder / SOURCE_STATISTICS_FILE
     content = bytearray(path.read_bytes())
@@ -179,7 +197,7 @@ def test_a_file_with_a_fitting_hash_that_holds_something_else_is_refused(
 def test_statistics_without_a_hash_are_refused(tmp_path: Path) -> None:
     (tmp_path / "backbone.onnx").write_bytes(b"")
     with pytest.raises(ValidationError, match=f"no hash is given of {SOURCE_STATISTICS_FILE}"):
-        write_manifest(tmp_path, fields(source_statistics=ENTRY))
+        write_manifest(tmp_path, fields(source_statistics=(ENTRY,)))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from moase_edge.artifact.manifest import SCHEMA_VERSION
 from moase_edge.artifact.store import (
     MANIFEST,
     Artifact,
@@ -40,7 +41,7 @@ def test_what_is_read_equals_what_was_written(tmp_path: Path) -> None:
     (tmp_path / "plans" / "a.engine").write_bytes(b"abc")
     written = write_manifest(tmp_path, fields())
     assert load_artifact(tmp_path) == Artifact(tmp_path, written)
-    assert written.schema_version == 1
+    assert written.schema_version == SCHEMA_VERSION
     assert written.files == {
         "backbone.onnx": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
         "plans/a.engine": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
@@ -156,9 +157,11 @@ def test_only_files_that_the_manifest_names_are_handed_out(folder: Path) -> None
 
 
 def test_a_newer_schema_tells_to_update(folder: Path) -> None:
-    edit_manifest(folder, lambda plain: plain.update(schema_version=2, fresh="a field of tomorrow"))
+    edit_manifest(
+        folder, lambda plain: plain.update(schema_version=SCHEMA_VERSION + 1, fresh="a field of tomorrow")
+    )
     message = refused(folder)
-    assert "schema version 2; this moase-edge reads up to 1" in message
+    assert f"schema version {SCHEMA_VERSION + 1}; this moase-edge reads up to {SCHEMA_VERSION}" in message
     assert "Update moase-edge" in message
 
 

@@ -30,7 +30,7 @@ def exported(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_statistics_of_the_pictures_are_in_the_artifact(exported: Path, digits_artifact: Path) -> None:
     artifact = load_artifact(exported)
-    entry, statistics = artifact.manifest.source_statistics, load_source_statistics(artifact)
+    entry, statistics = artifact.manifest.statistics_at("fp32"), load_source_statistics(artifact)
     assert entry is not None
     assert statistics is not None
     assert (entry.data, entry.count, entry.command) == ("photos", 3, "export")
