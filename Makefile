@@ -32,8 +32,9 @@ check: $(STAMP)  ## Format, lint, types and import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# A process a core, four at most; a file stays in one process, which makes its fixtures once.
 test: $(STAMP)  ## The default tests: CPU, offline
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 coverage: $(STAMP)  ## The default tests with line coverage
 	$(BIN)/pytest --cov=moase_edge --cov-report=term-missing:skip-covered
