@@ -13,6 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Vector = NDArray[np.float64]
+# Standardised key (C,) and features (C,) of a frame, and the number of the domain that it was steered for: the
+# source's where it was not.
+Frame = tuple[Vector, Vector, int]
 
 SOURCE = 0
 
@@ -39,11 +42,14 @@ class Domain:
     steered_frames: int
     last_seen: int
 
-    def with_frame(self, key: Vector, features: Vector, *, steered: bool, keep: float, now: int) -> Domain:
-        """The domain after another of its frames."""
+    def with_frame(self, frame: Frame, *, keep: float, now: int) -> Domain:
+        """The domain after another of its frames; features that were steered for another domain do not count."""
+        key, features, steered_for = frame
         frames = self.frames + 1
         moved = replace(self, centre=_toward(self.centre, key, frames, keep), frames=frames, last_seen=now)
-        return moved.with_features(features, steered=steered, keep=keep)
+        if steered_for not in (SOURCE, self.number):
+            return moved
+        return moved.with_features(features, steered=steered_for != SOURCE, keep=keep)
 
     def with_features(self, features: Vector, *, steered: bool, keep: float) -> Domain:
         """The domain after features of one of its frames."""
@@ -71,21 +77,29 @@ class Recognition:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BankState:
-    """All that a bank remembers."""
+    """All that a bank remembers.
+
+    Attributes:
+        domains: the source and every domain that is kept.
+        current: slot of the domain at hand.
+        pending: frames that lie near no known domain and are counted to none yet.
+        clock: frames with new content so far.
+        found: number of the latest domain.
+    """
 
     domains: tuple[Domain, ...]
     current: int
-    pending: tuple[tuple[Vector, Vector, bool], ...]
+    pending: tuple[Frame, ...]
     clock: int
     found: int
-    switches: int
 
 
 class DomainBank:
     """Recognises domains and keeps their means. Only frames with new content are counted.
 
     A frame that lies near no known domain waits; `decide` such frames either return to one, by their mean, or
-    become a new one. What the source is never moves. A difference to the source counts by the positive part of
+    become a new one, less those that lie too far from their mean for a single domain. What the source is never
+    moves. A difference to the source counts by the positive part of
     James and Stein's estimator, `d * max(0, 1 - caution * v / mean((d / spread)^2))` with v the sampling variance
     of both means, so that a clean stream is not moved at all.
 
@@ -121,6 +135,7 @@ class DomainBank:
         self.key_std = _floored(key_std)
         self._source_frames, self._by_key = source_frames, recognise_by_key
         self._most, self._near, self._spread = most_domains, near, spread
+        self._found_in_all = self._switches = 0
         self._decide, self._keep, self._caution = decide, 0.5 ** (1 / half_life), caution
         self.reset()
 
@@ -161,6 +176,10 @@ class DomainBank:
         along = (keys * chosen).sum(axis=1) / np.maximum((chosen**2).sum(axis=1), 1e-12)
         return Recognition(slot, np.clip(along, 0, 1))
 
+    def fits(self, key: Vector, slot: int) -> bool:
+        """Whether a standardised key (C,) lies as near to a domain as that one's frames do."""
+        return bool(self._distances(key)[slot] < self._near + self._spread)
+
     def feature_offset(self, slot: int, *, steered: bool) -> Vector | None:
         """(C,) by which the domain's features lie off the source's, as far as it is known; None for nothing."""
         domain = self.domains[slot]
@@ -177,24 +196,22 @@ class DomainBank:
             return None
         return self._known_part(domain.centre * self.key_std, domain.centre, domain.frames)
 
-    def observe(self, key: Vector, features: Vector, *, steered: bool) -> None:
+    def observe(self, key: Vector, features: Vector, *, steered_for: int) -> None:
         """Count one frame with new content: (C,) standardised key, (C,) features.
 
         Args:
-            steered: whether the features come from a steered run.
+            steered_for: number of the domain that the features' run was steered for; the source's for a plain run.
         """
-        state = self._state
+        state, frame = self._state, (key, features, steered_for)
         self._state = replace(state, clock=state.clock + 1)
         if not self._by_key:
-            self._count_to(self._only(key, features, steered), ((key, features, steered),))
+            self._count_to(1 if len(state.domains) > 1 else self._found(key), (frame,))
             return
-        distances = self._distances(key)
-        nearest = int(distances.argmin())
-        fits = nearest == state.current and distances[nearest] < self._near + self._spread
-        if fits and not state.pending:
-            self._count_to(nearest, ((key, features, steered),))
+        nearest = int(self._distances(key).argmin())
+        if not state.pending and nearest == state.current and self.fits(key, nearest):
+            self._count_to(nearest, (frame,))
         else:
-            self._wait((*state.pending, (key, features, steered)), fits_known=float(distances[nearest]))
+            self._wait((*state.pending, frame))
 
     def add_features(self, slot: int, features: Vector, *, steered: bool) -> None:
         """Count features of a frame that was counted already, from a second run of it."""
@@ -203,8 +220,12 @@ class DomainBank:
             self._put(slot, domain)
 
     def counts(self) -> dict[str, int]:
-        """What was found, for reports."""
-        return {"domains_found": self._state.found, "domain_switches": self._state.switches}
+        """What was found since the bank was made, for reports; a state gone back to takes none of it back."""
+        return {"domains_found": self._found_in_all, "domain_switches": self._switches}
+
+    def start_run(self) -> None:
+        """Begin another stream, at the source: domains stay known, frames of the last stream wait no longer."""
+        self._state = replace(self._state, current=SOURCE, pending=())
 
     def snapshot(self) -> BankState:
         """All that was learned; later frames do not change it."""
@@ -218,45 +239,45 @@ class DomainBank:
         """Know the source alone."""
         zero = np.zeros_like(self._key_mean)
         source = Domain(0, zero, None, None, 0, 0, 0, 0)
-        self._state = BankState((source,), SOURCE, (), 0, 0, 0)
+        self._state = BankState((source,), SOURCE, (), 0, 0)
 
-    def _wait(self, pending: tuple[tuple[Vector, Vector, bool], ...], *, fits_known: float) -> None:
-        count = len(pending)
-        centre = np.mean([key for key, _, _ in pending], axis=0)
+    def _wait(self, pending: tuple[Frame, ...]) -> None:
+        """Count waiting frames to the known domain that their mean lies in, or to a new one; or have them wait."""
+        count, centre = len(pending), _mean_key(pending)
         distances = self._distances(centre)
         nearest = int(distances.argmin())
         known = distances[nearest] < self._near + self._spread / count
         # A frame that lies well within a known domain needs no others to confirm it.
-        if known and (count >= self._decide or fits_known < self._near + 0.8 * self._spread):
+        latest = self._distances(pending[-1][0])[nearest]
+        if known and (count >= self._decide or latest < self._near + 0.8 * self._spread):
             self._count_to(nearest, pending)
-        elif count >= self._decide:
-            self._count_to(self._found(centre), pending)
-        else:
+        elif count < self._decide:
             self._state = replace(self._state, pending=pending)
+        elif len(alike := _without_outliers(pending, self._near + self._spread)) < count:
+            self._wait(alike)
+        else:
+            self._count_to(self._found(centre), pending)
 
-    def _count_to(self, slot: int, frames: tuple[tuple[Vector, Vector, bool], ...]) -> None:
+    def _count_to(self, slot: int, frames: tuple[Frame, ...]) -> None:
         # A new domain may have taken the slot of the one at hand.
-        switched = slot != self._state.current or (slot != SOURCE and not self.domains[slot].frames)
-        for key, features, steered in frames if slot != SOURCE else ():
-            domain = self.domains[slot]
-            now = self._state.clock
-            self._put(slot, domain.with_frame(key, features, steered=steered, keep=self._keep, now=now))
-        self._state = replace(self._state, current=slot, pending=(), switches=self._state.switches + int(switched))
+        self._switches += int(slot != self._state.current or (slot != SOURCE and not self.domains[slot].frames))
+        now = self._state.clock
+        for frame in frames if slot != SOURCE else ():
+            self._put(slot, self.domains[slot].with_frame(frame, keep=self._keep, now=now))
+        self._state = replace(self._state, current=slot, pending=())
 
     def _found(self, centre: Vector) -> int:
         """Slot of a new domain, empty yet."""
         state = self._state
         found = Domain(state.found + 1, centre, None, None, 0, 0, 0, state.clock)
         self._state = replace(state, found=state.found + 1)
+        self._found_in_all += 1
         if len(state.domains) <= self._most:
             self._state = replace(self._state, domains=(*state.domains, found))
             return len(state.domains)
         slot = 1 + int(np.argmin([domain.last_seen for domain in state.domains[1:]]))
         self._put(slot, found)
         return slot
-
-    def _only(self, key: Vector, _features: Vector, _steered: bool) -> int:
-        return 1 if len(self.domains) > 1 else self._found(key)
 
     def _put(self, slot: int, domain: Domain) -> None:
         domains = self._state.domains
@@ -273,6 +294,22 @@ class DomainBank:
         size = float(np.mean(standardised**2))
         share = 1 - self._caution * variance / size if size > 0 else 0.0
         return difference * share if share > 0 else None
+
+
+def _mean_key(frames: tuple[Frame, ...]) -> Vector:
+    mean: Vector = np.mean([key for key, _, _ in frames], axis=0)
+    return mean
+
+
+def _without_outliers(frames: tuple[Frame, ...], limit: float) -> tuple[Frame, ...]:
+    """Frames less the farthest from their mean, one after the other, while that is farther than `limit`."""
+    while True:
+        mean = _mean_key(frames)
+        distances = [float(np.mean((key - mean) ** 2)) for key, _, _ in frames]
+        farthest = int(np.argmax(distances))
+        if distances[farthest] <= limit:
+            return frames
+        frames = (*frames[:farthest], *frames[farthest + 1 :])
 
 
 def _toward(mean: Vector, value: Vector, count: int, keep: float) -> Vector:

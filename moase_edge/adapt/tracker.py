@@ -31,14 +31,14 @@ class Seen:
     Attributes:
         keys: (B, C) standardised.
         found: domain of each row.
-        steered: (B,) bool, rows whose tokens were steered.
+        steered_for: (B,) number of the domain that each row's tokens were steered for; the source's for none.
         pooled: (B, H, C) head inputs as the sidecar gave them.
         new: (B,) bool, rows with new content.
     """
 
     keys: NDArray[np.float64]
     found: Recognition
-    steered: Rows
+    steered_for: NDArray[np.int64]
     pooled: Pooled
     new: Rows
 
@@ -150,7 +150,8 @@ class Tracker:
             self._restlessness += (float(slot != self._latest) - self._restlessness) / _RESTLESS_WINDOW
             self._latest = int(slot)
         self._uncounted = bool(new.any())
-        return corrected, Seen(keys, found, steered, pooled, new)
+        numbers = np.array([domain.number for domain in self._bank.domains], dtype=np.int64)
+        return corrected, Seen(keys, found, np.where(steered, numbers[found.slot], SOURCE), pooled, new)
 
     def learn(self, seen: Seen, run_again: RunAgain) -> dict[str, float]:
         """Count the frames with new content, and try the alternative on a few of them.
@@ -164,7 +165,7 @@ class Tracker:
         self._uncounted = False
         rows = np.flatnonzero(seen.new)
         for row, features in zip(rows, seen.pooled[rows].mean(axis=1, dtype=np.float64), strict=True):
-            self._bank.observe(seen.keys[row], features, steered=bool(seen.steered[row]))
+            self._bank.observe(seen.keys[row], features, steered_for=int(seen.steered_for[row]))
         if self._steer:
             self._try(seen, rows, run_again)
         domain = self._bank.domains[self._bank.current]
@@ -210,21 +211,32 @@ class Tracker:
         return self._bank.feature_offset(slot, steered=steered) if self._recentre else None
 
     def _try(self, seen: Seen, rows: NDArray[np.int64], run_again: RunAgain) -> None:
-        domains = self._bank.domains
-        self._trials.forget_all_but({domain.number for domain in domains})
-        # Those that wait are of a domain that is not known yet: they would spoil what is known of their nearest.
-        rows = rows[: max(len(rows) - self._bank.waiting, 0)]
-        # Slots may have got other domains since the batch was recognised.
-        slots = self._bank.recognise(seen.keys[rows]).slot
-        known = [(row, slot) for row, slot in zip(rows, slots, strict=True) if slot != SOURCE]
-        due = [(row, slot) for row, slot in known if self._trials.due(domains[slot].number)][:_TRIED_ROWS]
+        self._trials.forget_all_but({domain.number for domain in self._bank.domains})
+        due = [(row, slot) for row, slot in self._known(seen, rows) if self._trials.due(self._number(slot))]
+        due = due[:_TRIED_ROWS]
         for plain_first in (True, False):
-            chosen = [(row, slot) for row, slot in due if bool(seen.steered[row]) != plain_first]
+            chosen = [(row, slot) for row, slot in due if (seen.steered_for[row] == SOURCE) == plain_first]
             if chosen:
                 self._run_other_way(seen, chosen, run_again, steer=plain_first)
         for slot in {slot for _, slot in due}:
             offsets = (self._offset(slot, steered=steered) for steered in (False, True))
-            self._trials.decide(self._bank.domains[slot].number, *offsets)
+            self._trials.decide(self._number(slot), *offsets)
+
+    def _known(self, seen: Seen, rows: NDArray[np.int64]) -> list[tuple[int, int]]:
+        """Rows whose domain is known, with its slot; others would spoil what is known of their nearest one."""
+        rows = rows[: max(len(rows) - self._bank.waiting, 0)]
+        # Slots may have got other domains since the batch was recognised, and was steered for those of then.
+        slots = self._bank.recognise(seen.keys[rows]).slot
+        return [
+            (int(row), int(slot))
+            for row, slot in zip(rows, slots, strict=True)
+            if slot != SOURCE
+            and self._bank.fits(seen.keys[row], slot)
+            and seen.steered_for[row] in (SOURCE, self._number(slot))
+        ]
+
+    def _number(self, slot: int) -> int:
+        return self._bank.domains[slot].number
 
     def _run_other_way(
         self, seen: Seen, chosen: list[tuple[int, int]], run_again: RunAgain, *, steer: bool
@@ -241,7 +253,7 @@ class Tracker:
                 continue
             plain, steered = (seen.pooled[row], other) if steer else (other, seen.pooled[row])
             self._bank.add_features(int(slot), other.mean(axis=0, dtype=np.float64), steered=steer)
-            self._trials.add(self._bank.domains[slot].number, plain, steered)
+            self._trials.add(self._number(slot), plain, steered)
 
 
 def steered_block(blocks: int, depth: float, adapt_blocks: int) -> int:

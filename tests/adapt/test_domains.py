@@ -26,10 +26,10 @@ def at(value: float) -> Vector:
     return np.full(C, value)
 
 
-def show(bank: DomainBank, *values: float, steered: bool = False) -> None:
+def show(bank: DomainBank, *values: float, steered_for: int = SOURCE) -> None:
     """Frames whose key and features are this value in every channel."""
     for value in values:
-        bank.observe(at(value), at(value), steered=steered)
+        bank.observe(at(value), at(value), steered_for=steered_for)
 
 
 def test_new_bank_knows_the_source_alone_and_corrects_nothing() -> None:
@@ -97,6 +97,89 @@ def test_single_odd_frame_is_absorbed_by_those_that_follow() -> None:
     show(bank, 0.0, 0.0)
     assert (len(bank.domains), bank.current, bank.waiting) == (1, SOURCE, 0)
     assert bank.counts() == {"domains_found": 0, "domain_switches": 0}
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_an_odd_frame_among_those_that_wait_does_not_found_a_domain_with_them(place: int) -> None:
+    frames = [5.0, 5.2, 4.8]
+    frames.insert(place, -6.0)
+    bank = bank_of()
+    show(bank, *frames)
+    (_, found) = bank.domains
+    assert found.centre == pytest.approx(at(5))
+    assert (found.frames, bank.waiting) == (3, 0)
+
+
+def test_frames_that_all_lie_far_apart_found_nothing() -> None:
+    bank = bank_of()
+    show(bank, 4.0, -4.0, 8.0, -8.0, 12.0)
+    assert (len(bank.domains), bank.waiting) == (1, 1)
+
+
+def test_an_odd_frame_in_a_known_domain_is_dropped_and_the_others_are_counted_to_it() -> None:
+    bank = bank_of()
+    show(bank, 4.0, 4.0, 4.0, -5.0, 4.0, 4.0)
+    assert len(bank.domains) == 2
+    assert (bank.domains[1].frames, bank.current, bank.waiting) == (5, 1, 0)
+    assert bank.domains[1].centre == pytest.approx(at(4))
+
+
+@given(st.lists(st.integers(-20, 20), min_size=3, max_size=30), st.integers(2, 4))
+def test_a_new_domain_s_frames_lie_near_their_mean(levels: list[int], decide: int) -> None:
+    bank = bank_of(decide=decide, most_domains=99)
+    for level in levels:
+        before, known = bank.snapshot(), len(bank.domains)
+        show(bank, float(level))
+        if len(bank.domains) > known:
+            waited = [key for key, _, _ in before.pending] + [at(level)]
+            near = [key for key in waited if np.mean((key - bank.domains[-1].centre) ** 2) <= 0.5 + 1.2]
+            assert len(near) >= bank.domains[-1].frames >= decide
+
+
+def test_a_frame_must_lie_well_within_the_domain_that_it_would_be_counted_to() -> None:
+    # 1.3 lies well within the domain at 2; its mean with the frame that waits, -0.05, lies in the source, from
+    # which 1.3 itself is 1.69 away: more than 0.5 + 0.8 * 1.2.
+    bank = bank_of()
+    show(bank, *[2.0] * 3, 0.0)
+    assert (len(bank.domains), bank.current) == (2, SOURCE)
+    show(bank, -1.4, 1.3)
+    assert (bank.current, bank.waiting) == (SOURCE, 2)
+
+
+def test_features_that_were_steered_for_another_domain_found_none_of_the_new_one_s_means() -> None:
+    bank = bank_of()
+    show(bank, *[4.0] * 3)
+    show(bank, *[9.0] * 2, steered_for=1)
+    show(bank, 9.0)
+    found = bank.domains[2]
+    assert (found.frames, found.plain_frames, found.steered_frames, found.steered) == (3, 1, 0, None)
+    assert bank.feature_offset(2, steered=True) is None
+    show(bank, 9.0, steered_for=2)
+    assert (bank.domains[2].frames, bank.domains[2].steered_frames) == (4, 1)
+
+
+def test_counts_of_what_was_found_are_not_taken_back_by_a_rollback() -> None:
+    bank = bank_of()
+    state = bank.snapshot()
+    show(bank, *[4.0] * 3, 0.0)
+    found = bank.counts()
+    assert found == {"domains_found": 1, "domain_switches": 2}
+    bank.restore(state)
+    assert bank.counts() == found
+    show(bank, *[4.0] * 3)
+    assert bank.counts() == {"domains_found": 2, "domain_switches": 3}
+
+
+def test_a_run_starts_at_the_source_with_nothing_waiting_and_all_domains_known() -> None:
+    bank = bank_of()
+    show(bank, *[4.0] * 3, -4.0)
+    domains = bank.domains
+    assert (bank.current, bank.waiting) == (1, 1)
+    bank.start_run()
+    assert (bank.current, bank.waiting) == (SOURCE, 0)
+    assert bank.domains is domains
+    show(bank, 4.0)
+    assert bank.current == 1
 
 
 def test_frame_of_a_known_domain_is_counted_to_it_at_once() -> None:
@@ -174,8 +257,8 @@ def test_mean_stays_among_its_frames(offsets: list[float]) -> None:
 
 def test_features_with_and_without_steering_are_kept_apart() -> None:
     bank = bank_of(decide=1)
-    bank.observe(at(3), at(10), steered=False)
-    bank.observe(at(3), at(20), steered=True)
+    bank.observe(at(3), at(10), steered_for=SOURCE)
+    bank.observe(at(3), at(20), steered_for=1)
     bank.add_features(1, at(40), steered=True)
     bank.add_features(1, at(12), steered=False)
     domain = bank.domains[1]
@@ -195,7 +278,7 @@ def test_offset_is_shrunk_by_what_sampling_explains() -> None:
     # 4 frames against 4 source images: v = 1/4 + 1/4; d = 2 in every channel: 1 - 0.5 / 4.
     bank = bank_of(source_frames=4, decide=1, half_life=1e6)
     for _ in range(4):
-        bank.observe(at(3), at(2), steered=False)
+        bank.observe(at(3), at(2), steered_for=SOURCE)
     assert bank.feature_offset(1, steered=False) == pytest.approx(at(2 * 0.875))
     assert bank.feature_offset(1, steered=True) is None
     # Of the keys d = 3.
@@ -205,7 +288,7 @@ def test_offset_is_shrunk_by_what_sampling_explains() -> None:
 def test_offset_is_in_units_of_the_features_and_weighs_channels_by_their_spread() -> None:
     # Spread 2: the standardised difference is 1, v = 1 + 1/4 of one frame; caution 0.4 leaves a half.
     bank = bank_of(source_frames=4, std=2.0, decide=1, caution=0.4)
-    bank.observe(at(3), at(2), steered=False)
+    bank.observe(at(3), at(2), steered_for=SOURCE)
     assert bank.feature_offset(1, steered=False) == pytest.approx(at(2 * 0.5))
     # Keys of 3 spreads are 6: 1 - 0.4 * 1.25 / 9.
     assert bank.key_offset(1) == pytest.approx(at(6 * (1 - 0.5 / 9)))
@@ -213,18 +296,19 @@ def test_offset_is_in_units_of_the_features_and_weighs_channels_by_their_spread(
 
 def test_difference_that_is_no_more_than_chance_moves_nothing() -> None:
     bank = bank_of(source_frames=4, decide=1)
-    bank.observe(at(3), at(1.1), steered=False)  # 1.21 < 1 + 1/4
+    bank.observe(at(3), at(1.1), steered_for=SOURCE)  # 1.21 < 1 + 1/4
     assert bank.feature_offset(1, steered=False) is None
-    bank.observe(at(3), at(1.1), steered=False)  # 1.21 > 1/2 + 1/4
+    bank.observe(at(3), at(1.1), steered_for=SOURCE)  # 1.21 > 1/2 + 1/4
     assert bank.feature_offset(1, steered=False) is not None
     same = bank_of(decide=1, caution=0.0)
-    same.observe(at(3), at(0), steered=False)
+    same.observe(at(3), at(0), steered_for=SOURCE)
     assert same.feature_offset(1, steered=False) is None
 
 
 def test_without_caution_the_whole_difference_is_taken() -> None:
     bank = bank_of(decide=1, caution=0.0)
-    bank.observe(at(3), at(0.2), steered=True)
+    show(bank, 3.0)
+    bank.observe(at(3), at(0.2), steered_for=1)
     assert bank.feature_offset(1, steered=True) == pytest.approx(at(0.2))
 
 
@@ -239,7 +323,7 @@ def test_offset_never_leads_past_the_mean_nor_away_from_it(
 ) -> None:
     bank = bank_of(decide=1, caution=caution, half_life=half_life)
     for _ in range(frames):
-        bank.observe(at(3), at(mean), steered=False)
+        bank.observe(at(3), at(mean), steered_for=SOURCE)
     offset = bank.feature_offset(1, steered=False)
     if offset is not None:
         assert (np.abs(offset) <= abs(mean) * (1 + 1e-9)).all()
@@ -250,7 +334,7 @@ def test_remembered_frames_bound_how_well_a_mean_is_known() -> None:
     # Half-life 1 keeps a half: (1 + 0.5) / (1 - 0.5) = 3 frames, however many there were.
     bank = bank_of(source_frames=3, decide=1, half_life=1.0)
     for _ in range(50):
-        bank.observe(at(3), at(2), steered=False)
+        bank.observe(at(3), at(2), steered_for=SOURCE)
     assert bank.feature_offset(1, steered=False) == pytest.approx(at(2 * (1 - (2 / 3) / 4)))
 
 
@@ -308,7 +392,7 @@ def stream(seed: int, frames: int = 40) -> NDArray[np.float64]:
 
 def run(bank: DomainBank, frames: NDArray[np.float64]) -> None:
     for index, frame in enumerate(frames):
-        bank.observe(frame, 2 * frame, steered=index % 3 == 0)
+        bank.observe(frame, 2 * frame, steered_for=index % 3)
 
 
 @pytest.mark.parametrize("by_key", [True, False])
@@ -340,7 +424,7 @@ def test_reset_bank_is_as_a_new_one() -> None:
 
 def test_a_domain_after_another_frame_is_another_object() -> None:
     domain = Domain(1, at(1), at(1), None, 1, 1, 0, 1)
-    later = domain.with_frame(at(3), at(5), steered=False, keep=0.9, now=7)
+    later = domain.with_frame((at(3), at(5), SOURCE), keep=0.9, now=7)
     assert (domain.centre.tolist(), domain.frames, domain.last_seen) == ([1.0] * C, 1, 1)
     assert (later.centre.tolist(), later.frames, later.last_seen) == ([2.0] * C, 2, 7)
     assert later.plain is not None

@@ -199,6 +199,31 @@ def test_rows_before_those_that_wait_are_tried() -> None:
     assert [rows for rows, _ in runs.asked] == [[0]]
 
 
+def test_a_frame_steered_for_another_domain_than_it_is_counted_to_is_not_tried() -> None:
+    # There is room for one domain: the slot is another one's by the time the batch is learned from.
+    tracker = tracker_of(most_domains=1, decide=1, **PLAIN)
+    know(tracker)
+    _, seen = correct(tracker, KEY, 2 + NEW[[0]], steered=[True])
+    assert seen.steered_for.tolist() == [1]
+    know(tracker, level=9.0)
+    know(tracker, level=3.0, frames=1)
+    assert [domain.number for domain in tracker.snapshot().bank.domains] == [0, 3]
+    runs = Runs(seen)
+    tracker.learn(seen, runs)
+    assert runs.asked == []
+    assert tracker.snapshot().bank.domains[1].steered_frames == 1  # from the trial of its own first frame
+
+
+def test_an_odd_frame_that_was_dropped_is_not_tried_as_its_nearest_domain() -> None:
+    tracker = tracker_of(**PLAIN)
+    know(tracker)
+    keys = np.concatenate([9 + 3 * KEY, KEY, KEY])
+    _, seen = correct(tracker, keys, 2 + NEW[:3])
+    runs = Runs(seen)
+    tracker.learn(seen, runs)
+    assert [rows for rows, _ in runs.asked] == [[1, 2]]
+
+
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
 def test_a_second_run_that_is_not_finite_leaves_means_and_trials_alone(wrong: float) -> None:
     tracker = tracker_of(**PLAIN)
