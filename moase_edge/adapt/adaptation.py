@@ -97,7 +97,7 @@ class Adaptation:
         self.tracker = tracker
         self._on_shift, self._drift = on_shift, drift or DriftDetector()
         self._has_classes, self._compared = has_classes, 0
-        self._watch = Watch(guard or Guard(), referee or Referee(), self.snapshot, self.restore)
+        self._watch = Watch(guard or Guard(), referee or Referee(), self.snapshot, self._set_back)
 
     @property
     def trusted(self) -> bool:
@@ -163,6 +163,11 @@ class Adaptation:
         self._compared = 0
         return figures or None
 
+    def start_run(self) -> None:
+        """Begin another stream: what was learned stays, what belongs to the frames before is forgotten."""
+        if self.tracker is not None:
+            self.tracker.start_run()
+
     def wait(self, frames: int) -> None:
         """Let frames pass that the frozen model answered."""
         self._watch.judge(frames)
@@ -185,6 +190,11 @@ class Adaptation:
             self._learner.restore(state.learner)
         if self.tracker is not None and state.tracker is not None:
             self.tracker.restore(state.tracker)
+
+    def _set_back(self, state: LiveState) -> None:
+        # The frames that a snapshot had at hand are long gone.
+        self.restore(state)
+        self.start_run()
 
     def refuse(self, logits: NDArray[np.float32], frozen_logits: NDArray[np.float32]) -> None:
         """Have the guard see answers (B, K) that cannot be given, because some are not finite."""

@@ -199,6 +199,12 @@ class Tracker:
         self._latest, self._restlessness = state.latest, state.restlessness
         self._uncounted = state.uncounted
 
+    def start_run(self) -> None:
+        """Begin another stream: what was learned stays, what belongs to the frames before is forgotten."""
+        self._bank.start_run()
+        self._content.reset()
+        self._latest, self._restlessness, self._uncounted = SOURCE, 0.0, False
+
     def reset(self) -> None:
         """Know the source alone."""
         self._bank.reset()

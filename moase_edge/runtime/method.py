@@ -78,6 +78,41 @@ class Counting(Protocol):
         ...
 
 
+@runtime_checkable
+class Following(Protocol):
+    """A method that remembers frames of the stream it follows, besides what it learned from them."""
+
+    def start_run(self) -> None:
+        """Begin another stream: what was learned stays, what belongs to the frames before is forgotten."""
+        ...
+
+
+class RunCounts:
+    """What a method counts from now on, which is when a run begins.
+
+    Args:
+        method: counts from when it was built.
+    """
+
+    def __init__(self, method: Method) -> None:
+        self._method = method
+        self._failures, self._events = dict(method.failures), counts_of(method)
+
+    @property
+    def failures(self) -> dict[str, int]:
+        """By reason; those alone that there were."""
+        return {name: count for name, count in _since(self._failures, self._method.failures).items() if count}
+
+    @property
+    def events(self) -> dict[str, int]:
+        """What was found and done, by name."""
+        return _since(self._events, counts_of(self._method))
+
+
+def _since(before: Mapping[str, int], now: Mapping[str, int]) -> dict[str, int]:
+    return {name: count - before.get(name, 0) for name, count in now.items()}
+
+
 def counts_of(method: Method) -> dict[str, int]:
     """What a method counted; empty for one that counts nothing."""
     return dict(method.counts()) if isinstance(method, Counting) else {}

@@ -27,7 +27,7 @@ from moase_edge.frames.source import Source
 from moase_edge.metrics.uncertainty import entropy, softmax
 from moase_edge.report.files import RotatingJsonl
 from moase_edge.runtime.frozen import FrozenMethod
-from moase_edge.runtime.method import Method, Prediction, Update
+from moase_edge.runtime.method import Following, Method, Prediction, RunCounts, Update
 from moase_edge.runtime.open_split import open_split_method, require_torch, what_is_missing
 from moase_edge.runtime.record import RunRecord
 from moase_edge.runtime.result import Result
@@ -53,6 +53,7 @@ class Pipeline:
 
     Attributes:
         record: what the latest run remembers; reports are made from it.
+        counted: what the method counted during it.
         stopping: whether `stop()` was called during it.
     """
 
@@ -69,7 +70,7 @@ class Pipeline:
         self.method = method
         self.schedule = schedule
         self.facts = dict(facts or {})
-        self.record = RunRecord()
+        self.record, self.counted = RunRecord(), RunCounts(method)
         self._preprocessor = preprocessor
         self._labels = labels
         self._has_head = classes != 0
@@ -149,13 +150,7 @@ class Pipeline:
             schedule,
             labels=manifest.labels,
             classes=manifest.sidecar.classes,
-            facts={
-                "artifact": str(artifact.folder),
-                "identity": manifest.identity,
-                "engine": engine.name,
-                "moase": manifest.moase.model_dump(mode="json"),
-                "learner": learning.model_dump(mode="json") if schedule.every else None,
-            },
+            facts=_facts(artifact, engine, learning if schedule.every else None),
         )
 
     def run(
@@ -170,7 +165,7 @@ class Pipeline:
 
         A result is yielded before anything is learned from its frame; the update runs when the caller asks for the
         next one. Closing the iterator, `stop()`, or the end of the source ends the run; the source is closed then.
-        A second run goes on with what the first one learned.
+        A second run goes on with what the first one learned, and counts from 0.
 
         Args:
             source: a path or URI (see `open_source`), or a source.
@@ -190,7 +185,9 @@ class Pipeline:
                 f"Source; got {type(source).__name__}. For pictures in memory write a Source: see docs/run.md."
             )
         self.stopping = False
-        self.record = RunRecord()
+        self.record, self.counted = RunRecord(), RunCounts(self.method)
+        if isinstance(self.method, Following):
+            self.method.start_run()
         return self._run(source, max_frames, batch_size, journal)
 
     def stop(self) -> None:
@@ -297,6 +294,17 @@ class Pipeline:
             for result in results:
                 timings = {"timings_ms": stages.durations_ms, "update": update}
                 journal.write({**result.as_record(), **timings})
+
+
+def _facts(artifact: Artifact, engine: Engine, learning: AdaptSettings | None) -> dict[str, Any]:
+    """What a report says of a pipeline; `learning` is None where nothing is learned."""
+    return {
+        "artifact": str(artifact.folder),
+        "identity": artifact.manifest.identity,
+        "engine": engine.name,
+        "moase": artifact.manifest.moase.model_dump(mode="json"),
+        "learner": None if learning is None else learning.model_dump(mode="json"),
+    }
 
 
 def _take(frames: Iterator[Frame], size: int, stages: Stages) -> tuple[list[Frame], SourceError | None]:

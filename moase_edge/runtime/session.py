@@ -19,7 +19,6 @@ from moase_edge.frames.source import Source
 from moase_edge.report.files import RotatingJsonl, write_json
 from moase_edge.runtime.emit import ConsumerGone
 from moase_edge.runtime.machine import describe_machine
-from moase_edge.runtime.method import counts_of
 from moase_edge.runtime.pipeline import Pipeline
 from moase_edge.runtime.result import Result
 from moase_edge.runtime.run_report import PAGE, PICTURES, SUMMARY, RunReport, write_report
@@ -113,25 +112,10 @@ def run_and_report(
     with closing(RotatingJsonl(folder, JOURNAL_STEM)) as journal:
         results = pipeline.run(source, max_frames=max_frames, batch_size=batch_size, journal=journal)
         failure = _consume(results, on_result)
-    duration_s = perf_counter() - began_s
-    report = RunReport(
-        title=f"{facts.get('artifact', 'moase-edge')} on {source.name}",
-        ended=_why_ended(pipeline, failure, max_frames),
-        facts={
-            **facts,
-            "source": source.name,
-            "adapt": pipeline.schedule.mode,
-            "batch_size": batch_size,
-            "started_at": started_at.isoformat(timespec="seconds"),
-            "duration_s": round(duration_s, 3),
-            "frames_per_second": round(pipeline.record.counts["frames"] / duration_s, 3),
-        },
-        source_counts=vars(source.counts),
-        failures=dict(pipeline.method.failures),
-        lost_lines=journal.lost_lines,
-        machine=describe_machine(),
-        adaptation=counts_of(pipeline.method),
-    )
+    timing = _timing(started_at, perf_counter() - began_s, pipeline.record.counts["frames"])
+    shown = {"source": source.name, "adapt": pipeline.schedule.mode, "batch_size": batch_size}
+    ended = _why_ended(pipeline, failure, max_frames)
+    report = _report_of(pipeline, source, {**facts, **shown, **timing}, ended, journal.lost_lines)
     try:
         _write(folder, report, pipeline, failure)
     finally:
@@ -140,6 +124,29 @@ def run_and_report(
     if failure is not None and not isinstance(failure, ConsumerGone):
         raise failure
     return RunOutcome(report.ended, report)
+
+
+def _timing(started_at: datetime, duration_s: float, frames: int) -> dict[str, Any]:
+    return {
+        "started_at": started_at.isoformat(timespec="seconds"),
+        "duration_s": round(duration_s, 3),
+        "frames_per_second": round(frames / duration_s, 3),
+    }
+
+
+def _report_of(
+    pipeline: Pipeline, source: Source, facts: dict[str, Any], ended: str, lost_lines: int
+) -> RunReport:
+    return RunReport(
+        title=f"{facts.get('artifact', 'moase-edge')} on {source.name}",
+        ended=ended,
+        facts=facts,
+        source_counts=vars(source.counts),
+        failures=pipeline.counted.failures,
+        lost_lines=lost_lines,
+        machine=describe_machine(),
+        adaptation=pipeline.counted.events,
+    )
 
 
 def _consume(results: Generator[Result, None, None], on_result: Callable[[Result], None]) -> Exception | None:

@@ -68,6 +68,11 @@ class SplitMethod:
         """What the tracker found and the guard did, for reports."""
         return self._adaptation.counts()
 
+    def start_run(self) -> None:
+        """Begin another stream with what was learned; what failed in the one before is tried again."""
+        self._failed = False
+        self._adaptation.start_run()
+
     def predict(self, images: NDArray[np.float32], stages: Stages) -> Prediction:
         """(B, 3, H, W) -> the adapted answer, or the frozen one.
 

@@ -99,6 +99,21 @@ def test_a_rollback_sets_tracker_and_learner_back_together() -> None:
     assert flat_tracker(state.tracker) == as_started[1]
 
 
+def test_a_rollback_takes_back_what_was_learned_but_no_count_and_no_frame_at_hand() -> None:
+    adaptation = held(referee=Referee(proven=3))
+    follow(adaptation, 9)
+    found = adaptation.counts()
+    assert (found["domains_found"], found["domain_switches"], found["snapshots"]) == (1, 1, 3)
+    answer = adaptation.answer(taps_of(adaptation, 9), PLAIN)
+    adaptation.refuse(np.full_like(answer.logits, np.nan), answer.logits)
+    counts = adaptation.counts()
+    assert counts["rollbacks"] == 1
+    assert all(counts[name] >= number for name, number in found.items())
+    assert adaptation.tracker is not None
+    state = adaptation.tracker.snapshot()
+    assert (state.bank.current, state.latest, state.content.frames) == (0, 0, 0)
+
+
 def test_an_adapted_answer_that_is_not_finite_raises_an_alarm_at_once() -> None:
     adaptation = held(tracked=False)
     answer = adaptation.answer(taps_of(adaptation), PLAIN)

@@ -213,6 +213,26 @@ def test_restored_tracker_continues_bit_for_bit(steerable: bool) -> None:
     assert_same(other.snapshot(), tracker.snapshot())
 
 
+def test_a_run_begins_with_what_was_learned_and_nothing_of_the_frames_before() -> None:
+    tracker = tracker_of(caution=0.0)
+    know(tracker, offset=2.0)
+    show(tracker, 9 + KEY, NEW[[2]])
+    correct(tracker, KEY, 2 + NEW[[0]])
+    before = tracker.snapshot()
+    assert (before.latest, len(before.bank.pending), before.content.frames, before.uncounted) == (1, 1, 1, True)
+    tracker.start_run()
+    after = tracker.snapshot()
+    assert after.bank.domains is before.bank.domains
+    assert after.trials is before.trials
+    assert (after.latest, after.restlessness, after.uncounted) == (0, 0, False)
+    assert (after.bank.current, after.bank.pending, after.content.frames) == (0, (), 0)
+    # What the run before ended with is new content in this one, answered on its own, and corrected at once.
+    corrected, seen = correct(tracker, KEY, 2 + NEW[[0]])
+    assert seen.new.tolist() == [True]
+    assert seen.found.slot.tolist() == [1]
+    assert not np.allclose(corrected, 2 + NEW[[0]])
+
+
 def test_reset_tracker_is_as_a_new_one() -> None:
     tracker = tracker_of(trials=2)
     run(tracker, 1)

@@ -78,5 +78,8 @@ class KnownTracker:
     def restore(self, state: int) -> None:
         self.latest = state
 
+    def start_run(self) -> None:
+        self.latest = 0
+
     def counts(self) -> dict[str, int]:
         return {"domains_found": 2}

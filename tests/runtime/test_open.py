@@ -23,6 +23,7 @@ from moase_edge.engines.choose import open_engine
 from moase_edge.errors import ArtifactError, ConfigError
 from moase_edge.frames.open import open_source
 from moase_edge.runtime import pipeline as pipeline_module
+from moase_edge.runtime.method import counts_of
 from moase_edge.runtime.pipeline import Pipeline
 from moase_edge.runtime.session import prepare_report_folder, run_and_report
 from moase_edge.runtime.split import SplitMethod
@@ -172,6 +173,23 @@ def test_two_runs_over_the_same_files_are_the_same_but_for_their_times(
     summary = json.loads((tmp_path / "first" / "summary.json").read_text())
     assert summary["adaptation"]["domains_found"] >= 1
     assert summary["counts"]["frozen_unknown"] + summary["counts"]["answered_frozen"] <= FRAMES
+
+
+def test_a_second_run_knows_the_domains_of_the_first_and_counts_anew(
+    steerable_artifact: Path, digits_folder: Path
+) -> None:
+    with closing(Pipeline.open(steerable_artifact, threads=1)) as pipeline:
+        list(pipeline.run(str(digits_folder)))
+        first = pipeline.counted.events
+        list(pipeline.run(str(digits_folder)))
+        second = pipeline.counted.events
+        third = next(pipeline.run(str(digits_folder)))
+        again = next(pipeline.run(str(digits_folder)))
+    assert first["domains_found"] >= 1
+    assert counts_of(pipeline.method)["domains_found"] == first["domains_found"] + second["domains_found"]
+    assert pipeline.counted.events["domains_found"] == 0
+    # No memory of the frame that the run before ended with, and nothing was learned in between.
+    assert np.array_equal(third.logits, again.logits)
 
 
 def test_alignment_takes_the_artifacts_source_statistics_and_is_refused_where_there_are_none(

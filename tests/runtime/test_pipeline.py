@@ -125,6 +125,32 @@ def test_a_frame_that_cannot_be_prepared_is_named() -> None:
         list(pipeline_of(LevelMethod()).run(ListSource([*frames(2), needle])))
 
 
+class RememberingMethod(LevelMethod):
+    """Counts what it answers, and writes down where a run begins."""
+
+    def counts(self) -> dict[str, int]:
+        return {"answered": sum(what == "predict" for what, _ in self.log)}
+
+    def start_run(self) -> None:
+        self.log.append(("start", []))
+
+
+def test_each_run_tells_the_method_that_it_begins_and_counts_what_happened_in_it_alone() -> None:
+    method = RememberingMethod()
+    pipeline = pipeline_of(method)
+    assert pipeline.counted.events == {"answered": 0}
+    for frames_shown in (3, 2):
+        method.failures["learner: MemoryError"] = method.failures.get("learner: MemoryError", 0) + 4
+        list(pipeline.run(ListSource(frames(frames_shown))))
+        method.failures["sidecar: ValueError"] = frames_shown
+        assert pipeline.counted.events == {"answered": frames_shown}
+    assert [what for what, _ in method.log].count("start") == 2
+    assert method.log[0] == ("start", [])
+    # Three in the first run, two in all since: none of the second one's.
+    method.failures["sidecar: ValueError"] = 5
+    assert pipeline.counted.failures == {"sidecar: ValueError": 2}
+
+
 def test_the_record_is_fresh_for_each_run_and_the_method_is_not() -> None:
     method = LevelMethod()
     pipeline = pipeline_of(method)

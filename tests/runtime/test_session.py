@@ -282,8 +282,11 @@ def test_runs_that_start_in_the_same_second_get_folders_of_their_own(tmp_path: P
 
 def test_a_learner_that_failed_stands_in_the_report(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     method = LevelMethod()
-    method.failures["learner: MemoryError"] = 1
-    run(folder, pipeline=pipeline_of(method))
+
+    def fail(_: Result) -> None:
+        method.failures["learner: MemoryError"] = 1
+
+    run(folder, pipeline=pipeline_of(method), on_result=fail)
     assert summary_of(folder)["failures"] == {"learner: MemoryError": 1}
     assert "Beware: learner: MemoryError: 1." in (folder / "report.html").read_text()
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]

@@ -76,6 +76,15 @@ def test_a_learner_that_raises_leaves_the_frozen_answers(
     assert "goes on with the frozen model" in warnings[0].getMessage()
 
 
+def test_what_failed_in_one_run_is_tried_again_in_the_next_one() -> None:
+    learner = FakeLearner(ADAPTED, learning=RuntimeError())
+    method = split(FakeEngine(FROZEN), learner)
+    method.learn(method.predict(IMAGES, Stages()))
+    assert not method.predict(IMAGES, Stages()).adapted.any()
+    method.start_run()
+    assert method.predict(IMAGES, Stages()).adapted.all()
+
+
 def test_a_batch_that_was_answered_before_the_learner_failed_is_not_learned_from() -> None:
     learner = FakeLearner(ADAPTED, learning=RuntimeError())
     method = split(FakeEngine(FROZEN), learner)

@@ -145,3 +145,4 @@ def test_taps_that_overflow_are_answered_frozen_and_make_the_guard_roll_back() -
     assert method.failures == {"non-finite answer": 1}
     assert method.learn(prediction) is None
     assert method.rollbacks == 1
+    assert method.failures == {"non-finite answer": 1}
