@@ -100,6 +100,11 @@ class Adaptation:
         self._watch = Watch(guard or Guard(), referee or Referee(), self.snapshot, self._set_back)
 
     @property
+    def adapts(self) -> bool:
+        """Whether there is anything that could make an answer another one than the frozen model's."""
+        return self._learner is not None or self.tracker is not None
+
+    @property
     def trusted(self) -> bool:
         """Whether adapted answers are given; where not, the frozen model answers."""
         return self._watch.trusts
@@ -168,8 +173,24 @@ class Adaptation:
         if self.tracker is not None:
             self.tracker.start_run()
 
+    def contents(
+        self,
+        taps: Taps,
+        keys: NDArray[np.float64] | None = None,
+        found: Recognition | None = None,
+    ) -> int:
+        """How many rows of a batch that the frozen model answers have new content; all of them without a tracker.
+
+        Args:
+            taps, keys, found: see `answer`.
+        """
+        if self.tracker is None:
+            return len(taps.mid)
+        seen = self.answer(taps, np.zeros(len(taps.mid), dtype=bool), keys, found).seen
+        return len(taps.mid) if seen is None else self.tracker.pass_over(seen)
+
     def wait(self, frames: int) -> None:
-        """Let frames pass that the frozen model answered."""
+        """Let frames with new content pass that the frozen model answered."""
         self._watch.judge(frames)
 
     def counts(self) -> dict[str, int]:

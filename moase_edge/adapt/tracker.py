@@ -176,6 +176,11 @@ class Tracker:
             "steered": float(self._trials.steers(domain.number)),
         }
 
+    def pass_over(self, seen: Seen) -> int:
+        """How many contents a batch began that nothing is learned from; a later frame does not count for them."""
+        self._uncounted = False
+        return int(seen.new.sum())
+
     def counts(self) -> dict[str, int]:
         """What was found, for reports."""
         return self._bank.counts()

@@ -33,13 +33,23 @@ def require_torch() -> None:
 def what_is_missing(artifact: Artifact, settings: AdaptSettings, schedule: Schedule) -> str | None:
     """What a user should know who expects the answers to adapt, as a sentence; None where nothing is missing."""
     manifest = artifact.manifest
-    tracks = settings.track.corrects and manifest.sidecar.classes > 0
-    if schedule.every is None or not tracks or manifest.source_statistics:
+    has_head, learns = manifest.sidecar.classes > 0, bool(settings.objectives)
+    if schedule.every is None:
         return None
-    left = "weights learn, and nothing is corrected" if settings.objectives else "nothing adapts"
+    if settings.track.corrects and has_head:
+        if manifest.source_statistics:
+            return None
+        left = "weights learn, and nothing is corrected" if learns else "nothing adapts"
+        return (
+            f"{artifact.folder} holds no source statistics, so {left}. Record them from pictures of what the "
+            "model was trained for: `moase-edge calibrate --source DIR`."
+        )
+    if learns:
+        return None
+    why = "the settings correct nothing" if has_head else f"{artifact.folder} has no head whose answers to correct"
     return (
-        f"{artifact.folder} holds no source statistics, so {left}. Record them from pictures of what the model "
-        "was trained for: `moase-edge calibrate --source DIR`."
+        f"{why}, and no objectives are named that weights could learn by, so nothing adapts. Name some in the "
+        "file of --settings, or run with --adapt off."
     )
 
 

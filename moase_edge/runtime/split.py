@@ -31,9 +31,8 @@ class _Answered:
     answer: Answer
 
 
-@dataclass(frozen=True, slots=True)
 class _AnsweredFrozen:
-    frames: int
+    """What a batch is remembered by that was answered while adapted answers are not trusted."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,6 +55,7 @@ class SplitMethod:
         self._engine = engine
         self._adaptation = adaptation
         self._failed = False
+        self._waited = 0  # frames with new content, answered frozen, of which the adaptation was not told yet
         self.name = "split"
         self.failures: dict[str, int] = Counter()
 
@@ -79,8 +79,10 @@ class SplitMethod:
         Raises:
             EngineError: the engine failed; without it there is no answer at all.
         """
-        if self._failed or not self._adaptation.trusted:
+        if self._failed or not self._adaptation.adapts:
             return self._frozen(images, stages)
+        if not self._adaptation.trusted:
+            return self._not_trusted(images, stages)
         try:
             with stages.timed("engine"):
                 run = self._run(images)
@@ -88,7 +90,7 @@ class SplitMethod:
             answer = self._frozen(images, stages)
             self._go_frozen("tracked run", exc)
             return answer
-        broken = ~np.all([finite_rows(run.outputs[name].reshape(len(images), -1)) for name in _TAPS], axis=0)
+        broken = _broken_rows(run.outputs)
         if broken.any():
             return self._overflowed(run, broken, images, stages)
         try:
@@ -97,6 +99,20 @@ class SplitMethod:
         except Exception as exc:  # whatever it is, the frozen answer stands
             self._go_frozen("sidecar", exc)
             return self._frozen_after(run, images, stages)
+
+    def _not_trusted(self, images: NDArray[np.float32], stages: Stages) -> Prediction:
+        """The frozen answer; what it shows that is new counts toward the end of the hold-off."""
+        try:
+            with stages.timed("engine"):
+                run = self._run(images)
+            with stages.timed("sidecar"):
+                if not _broken_rows(run.outputs).any():
+                    self._waited += self._adaptation.contents(_taps(run.outputs), run.keys, run.found)
+        except Exception as exc:  # perhaps of what looks at the run alone: the plain one decides
+            answer = self._frozen(images, stages)
+            self._go_frozen("tracked run", exc)
+            return answer
+        return replace(self._frozen_after(run, images, stages), memory=_AnsweredFrozen())
 
     def _overflowed(
         self, run: TrackedRun, broken: NDArray[np.bool_], images: NDArray[np.float32], stages: Stages
@@ -133,7 +149,7 @@ class SplitMethod:
     def _frozen(self, images: NDArray[np.float32], stages: Stages) -> Prediction:
         with stages.timed("engine"):
             logits = self._engine.run(images)["logits"]
-        return Prediction(logits, logits, np.zeros(len(images), dtype=bool), _AnsweredFrozen(len(images)))
+        return Prediction(logits, logits, np.zeros(len(images), dtype=bool))
 
     def learn(self, prediction: Prediction) -> Update | None:
         """Learn from the batch that was answered last; None where there was nothing to learn, or it failed."""
@@ -141,7 +157,8 @@ class SplitMethod:
             return None
         try:
             if isinstance(prediction.memory, _AnsweredFrozen):
-                self._adaptation.wait(prediction.memory.frames)
+                waited, self._waited = self._waited, 0
+                self._adaptation.wait(waited)
                 return None
             if isinstance(prediction.memory, _Refused) and prediction.frozen_logits is not None:
                 self._adaptation.refuse(prediction.memory.logits, prediction.frozen_logits)
@@ -179,6 +196,14 @@ class SplitMethod:
     def close(self) -> None:
         """Release the engine."""
         self._engine.close()
+
+
+def _broken_rows(outputs: Tensors) -> NDArray[np.bool_]:
+    """(B,) rows with taps that are not finite, which no adapter takes."""
+    broken: NDArray[np.bool_] = ~np.all(
+        [finite_rows(outputs[name].reshape(len(outputs[name]), -1)) for name in _TAPS], axis=0
+    )
+    return broken
 
 
 def _taps(outputs: Tensors) -> Taps:

@@ -132,6 +132,13 @@ def test_only_new_content_moves_the_watch_s_clock() -> None:
     assert unlike.counts()["snapshots"] == 2
 
 
+def test_a_view_that_stays_is_one_content_also_while_it_is_answered_frozen() -> None:
+    adaptation = held()
+    views = [taps_of(adaptation, seed) for seed in (1, 1, 1, 2, 1)]
+    assert [adaptation.contents(taps) for taps in views] == [1, 0, 0, 1, 1]
+    assert held(tracked=False).contents(taps_of(adaptation, batch=3)) == 3
+
+
 def test_rows_of_which_the_frozen_model_was_not_asked_are_not_compared() -> None:
     adaptation = held(tracked=False)
     answer = adaptation.answer(taps_of(adaptation), PLAIN)

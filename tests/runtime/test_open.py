@@ -24,7 +24,9 @@ from moase_edge.errors import ArtifactError, ConfigError
 from moase_edge.frames.open import open_source
 from moase_edge.runtime import pipeline as pipeline_module
 from moase_edge.runtime.method import counts_of
+from moase_edge.runtime.open_split import what_is_missing
 from moase_edge.runtime.pipeline import Pipeline
+from moase_edge.runtime.scheduler import parse_schedule
 from moase_edge.runtime.session import prepare_report_folder, run_and_report
 from moase_edge.runtime.split import SplitMethod
 
@@ -130,6 +132,34 @@ def test_without_source_statistics_a_run_says_what_is_missing(
     assert all(told in message and "calibrate --source" in message for message in messages if told)
 
 
+UNTRACKED = TrackSettings(recentre=False, remember=False, steer=False)
+
+
+@pytest.mark.parametrize(
+    ("classes", "settings", "told"),
+    [
+        (0, AdaptSettings(), "no head whose answers to correct, and no objectives"),
+        (10, AdaptSettings(track=UNTRACKED), "the settings correct nothing, and no objectives"),
+        (0, LEARNING, None),
+        (10, AdaptSettings(), None),
+    ],
+)
+def test_where_nothing_can_adapt_that_is_told_with_what_to_do(
+    classes: int, settings: AdaptSettings, told: str | None, tracked_artifact: Path
+) -> None:
+    loaded = load_artifact(tracked_artifact, verify=False)
+    sidecar = loaded.manifest.sidecar.model_copy(update={"classes": classes})
+    artifact = replace(loaded, manifest=loaded.manifest.model_copy(update={"sidecar": sidecar}))
+    message = what_is_missing(artifact, settings, parse_schedule("every"))
+    assert what_is_missing(artifact, settings, parse_schedule("hold")) is None
+    if told is None:
+        assert message is None
+    else:
+        assert message is not None
+        assert told in message
+        assert "--settings" in message
+
+
 def test_on_shift_trains_no_weight_before_a_shift(
     tracked_artifact: Path, digits_folder: Path, tmp_path: Path
 ) -> None:
@@ -195,8 +225,7 @@ def test_a_second_run_knows_the_domains_of_the_first_and_counts_anew(
 def test_alignment_takes_the_artifacts_source_statistics_and_is_refused_where_there_are_none(
     digits_artifact: Path, digits_folder: Path, tmp_path: Path
 ) -> None:
-    untracked = TrackSettings(recentre=False, remember=False, steer=False)
-    settings = AdaptSettings(objectives={"alignment": 1.0}, lr=0.02, alpha=0.5, track=untracked)
+    settings = AdaptSettings(objectives={"alignment": 1.0}, lr=0.02, alpha=0.5, track=UNTRACKED)
     with pytest.raises(ConfigError, match=r"alignment needs.*calibrate --source"):
         Pipeline.open(digits_artifact, settings=settings, threads=1)
     copy = shutil.copytree(digits_artifact, tmp_path / "digits")

@@ -130,6 +130,7 @@ def test_without_statistics_nothing_is_tracked_and_the_frozen_answer_is_given() 
     for content in range(3):
         prediction = method.predict(frame(content), Stages())
         assert prediction.logits.tobytes() == engine.run(frame(content))["logits"].tobytes()
+        assert prediction.adapted.tolist() == [False]
         assert method.learn(prediction) is None
 
 
@@ -147,6 +148,9 @@ def test_a_network_without_a_head_has_no_answer_to_correct() -> None:
     method, _ = built({}, STEERABLE, num_classes=0)
     assert tracker_of(method) is None
     assert follow(method, 2) == [{}, {}]
+    assert not method.predict(frame(0), Stages()).adapted.any()
+    learning, _ = built({"objectives": {"consistency": 1.0}}, STEERABLE, num_classes=0)
+    assert learning.predict(frame(0), Stages()).adapted.all()
 
 
 def test_domains_are_told_by_the_token_means_of_the_steered_block() -> None:

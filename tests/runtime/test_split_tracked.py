@@ -85,6 +85,45 @@ def test_where_rolling_back_does_not_help_the_frozen_model_answers_until_the_hol
     assert method.failures == {}
 
 
+def test_frames_of_batches_that_are_not_learned_from_count_toward_the_end_of_the_hold_off() -> None:
+    method = watched(FakeLearner(ADAPTED))
+    for _ in range(2):
+        method.learn(method.predict(IMAGES, Stages()))
+    method.predict(IMAGES, Stages())
+    method.learn(method.predict(IMAGES, Stages()))  # four frames by now, as the hold-off asks for
+    assert method.predict(IMAGES, Stages()).adapted.all()
+    assert counts_of(method)["frames_frozen"] == 4
+
+
+class Looking(Adaptation):
+    """Not trusted; fails, or finds a content in each batch."""
+
+    failure: Exception | None = None
+    trusted = False  # type: ignore[assignment]
+
+    def contents(self, *_: object) -> int:
+        if self.failure is not None:
+            raise self.failure
+        return 1
+
+
+def test_only_new_content_counts_toward_the_end_of_the_hold_off() -> None:
+    method = SplitMethod(FakeEngine(FROZEN), adaptation := Looking(FakeLearner(ADAPTED)))  # type: ignore[arg-type]
+    waited: list[int] = []
+    adaptation.wait = waited.append  # type: ignore[method-assign]
+    method.predict(IMAGES, Stages())
+    method.learn(method.predict(IMAGES, Stages()))
+    method.learn(method.predict(IMAGES, Stages()))
+    assert waited == [2, 1]
+
+
+def test_what_fails_to_look_at_a_frozen_answer_does_not_stop_it() -> None:
+    method = SplitMethod(FakeEngine(FROZEN), adaptation := Looking(FakeLearner(ADAPTED)))  # type: ignore[arg-type]
+    adaptation.failure = RuntimeError("no memory")
+    assert method.predict(IMAGES, Stages()).logits.tolist() == FROZEN
+    assert method.failures == {"tracked run: RuntimeError": 1}
+
+
 def test_frames_answered_frozen_that_nobody_learns_from_bring_no_trust_back() -> None:
     method = watched(FakeLearner(ADAPTED))
     for _ in range(2):
