@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from moase_edge.bench.labelled_source import LabelledSource
+from moase_edge.bench.recorded_engine import RecordedEngine
 from moase_edge.data.labelled import LabelledImage
 from moase_edge.frames.preprocess import Preprocessor
 from moase_edge.metrics.cell import NO_ANSWER, CellRecord
@@ -80,12 +81,15 @@ def run_cell(
     schedule: Timing,
     *,
     batch_size: int,
+    engine: RecordedEngine | None = None,
 ) -> tuple[CellRecord, Measured]:
     """Run one method over one stream.
 
     Args:
         frames: already fitted to the model's input; each seen once, in order.
         schedule: when the method learns.
+        engine: what the method runs its frames through, if that is recorded: all its runs, those of an update too,
+            are then measured as the engine's.
 
     Returns:
         The record, which repeats for the same arguments, and what was measured, which does not.
@@ -95,6 +99,8 @@ def run_cell(
     """
     pipeline = Pipeline(method, preprocessor, schedule)
     collector = _Collector(counted=_counts(pipeline))
+    if engine is not None:
+        engine.restart_clocks()
     with contextlib.closing(LabelledSource(frames, "benchmark")) as source:
         for result in pipeline.run(source, batch_size=batch_size):
             collector.settle(_counts(pipeline))
@@ -102,6 +108,8 @@ def run_cell(
     collector.settle(_counts(pipeline))
     totals = pipeline.record.profile.summaries()
     by_stage = {stage: summary.total_ms / len(frames) for stage, summary in totals.items()}
+    if engine is not None:
+        by_stage = engine.as_if_real(by_stage, len(frames))
     return _record(collector, frames), Measured(by_stage, peak_memory_mib())
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from queue import Empty, Queue
 from time import perf_counter
@@ -268,16 +269,12 @@ def run_one(bench: Workbench, cell: Cell, out: Path) -> None:
     if frames.protocol.latency_aware:
         schedule = LatencyAware(FRAME_COSTS[cell.method])
     forget_peak_memory()
-    record, measured = run_cell(method, frames.shown, bench.preprocessor, schedule, batch_size=frames.batch_size)
+    engine = None if method_spec(cell.method).whole_network else bench.engine
+    run = partial(run_cell, method, preprocessor=bench.preprocessor, batch_size=frames.batch_size)
+    record, measured = run(frames=frames.shown, schedule=schedule, engine=engine)
     counts = counts_of(method)
-    hold = parse_schedule("hold")
-    clean, _ = run_cell(method, frames.part.clean, bench.preprocessor, hold, batch_size=frames.batch_size)
-    stages = dict(measured.ms_by_stage)
-    if not method_spec(cell.method).whole_network:
-        # What the engine took where it ran: a replayed batch is not faster, it is only not computed again.
-        stages["engine"] = bench.engine.ms_per_frame
-    wall_s = perf_counter() - began_s
-    cell.files(out).save(record, clean, replace(measured, ms_by_stage=stages, wall_s=wall_s), counts)
+    clean, _ = run(frames=frames.part.clean, schedule=parse_schedule("hold"))
+    cell.files(out).save(record, clean, replace(measured, wall_s=perf_counter() - began_s), counts)
 
 
 def load_cells(settings: BenchSettings, out: Path) -> Iterator[tuple[Cell, CellRecord, CellRecord, Measured]]:

@@ -24,16 +24,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from moase_edge.artifact.store import Artifact, load_artifact, newest_artifact
 from moase_edge.bench.recorded_engine import RecordedEngine
-from moase_edge.bench.site_answers import show
+from moase_edge.bench.site_answers import Shown, show
 from moase_edge.bench.site_figures import OnSite, compare
 from moase_edge.bench.site_pictures import Site, open_site
 from moase_edge.config.adapt import ADAPT_PRESETS, AdaptSettings
 from moase_edge.config.names import EngineName
+from moase_edge.engines.base import Engine
 from moase_edge.engines.choose import open_engine
 from moase_edge.errors import ConfigError
 from moase_edge.runtime.method import Method
@@ -85,40 +87,36 @@ def measure_on_site(
     loaded = load_artifact(Path(artifact) if artifact is not None else newest_artifact())
     on_stage(f"reading the pictures of {folder}")
     site = open_site(Path(folder), loaded)
-    learning = settings or ADAPT_PRESETS[loaded.manifest.moase.preset]
-    missing = what_is_missing(loaded, learning, parse_schedule("every"))
-    if missing:
-        logger.warning(missing)
+    _warn_of_what_is_missing(loaded, settings)
+    pipeline_over = partial(Pipeline.over, loaded, settings=settings, threads=threads)
     with closing(open_engine(loaded, engine, threads=threads)) as opened:
-        recorded = RecordedEngine(opened)
-        first = Pipeline.over(loaded, opened, settings=settings, threads=threads)
+        first = pipeline_over(opened)
         _warm_up(first.method, site)
-        shown = show(
-            Pipeline.over(loaded, opened, adapt="off").method,
-            lambda: Pipeline.over(loaded, recorded, settings=settings, threads=threads).method,
-            site.frames,
-            site.preprocessor,
-            seeds=seeds,
-            rounds=rounds,
-            on_stage=on_stage,
-        )
-        adapting_ms = {**shown.orders[0].ms_by_stage, "engine": recorded.ms_per_frame}
+        shown = _shown(pipeline_over, opened, site, seeds=seeds, rounds=rounds, on_stage=on_stage)
     on_stage("comparing")
+    asked = {"folder": str(folder), "rounds": rounds, "seeds": list(seeds), "samples": samples, "threads": threads}
+    measured = {"frozen": shown.frozen_ms_by_stage, "adapting": shown.orders[0].ms_by_stage}
     return compare(
         site,
         shown,
         rounds=rounds,
         samples=samples,
-        settings={
-            "folder": str(folder),
-            "rounds": rounds,
-            "seeds": list(seeds),
-            "samples": samples,
-            "threads": threads,
-            "learner": first.facts["learner"],
-        },
+        settings={**asked, "learner": first.facts["learner"]},
         artifact=_artifact_facts(loaded, first),
-        measured={"frozen": _cost(shown.frozen_ms_by_stage), "adapting": _cost(adapting_ms)},
+        measured={mode: _cost(ms_by_stage) for mode, ms_by_stage in measured.items()},
+    )
+
+
+def _shown(pipeline_over: Callable[..., Pipeline], engine: Engine, site: Site, **options: Any) -> Shown:
+    """All answers; what is steered differs from order to order, and is not kept."""
+    recorded = RecordedEngine(engine, keep_steered=False)
+    return show(
+        pipeline_over(engine, adapt="off").method,
+        lambda: pipeline_over(recorded).method,
+        site.frames,
+        site.preprocessor,
+        engine=recorded,
+        **options,
     )
 
 
@@ -128,6 +126,13 @@ def _check(seeds: Sequence[int], rounds: int) -> None:
             f"got {rounds} rounds and seeds {', '.join(map(str, seeds))}; "
             "expected at least one round, and seeds from 0, each once"
         )
+
+
+def _warn_of_what_is_missing(artifact: Artifact, settings: AdaptSettings | None) -> None:
+    learning = settings or ADAPT_PRESETS[artifact.manifest.moase.preset]
+    missing = what_is_missing(artifact, learning, parse_schedule("every"))
+    if missing:
+        logger.warning(missing)
 
 
 def _warm_up(method: Method, site: Site) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moase_edge.bench.cells import run_cell
+from moase_edge.bench.recorded_engine import RecordedEngine
 from moase_edge.data.chance import generator
 from moase_edge.data.labelled import LabelledImage
 from moase_edge.frames.preprocess import Preprocessor
@@ -56,6 +57,7 @@ def show(
     seeds: Sequence[int],
     rounds: int,
     on_stage: Callable[[str], None],
+    engine: RecordedEngine | None = None,
 ) -> Shown:
     """Run the pipeline with both methods over the same frames.
 
@@ -63,6 +65,7 @@ def show(
         frozen: shown the frames once.
         adapting: makes the method anew for each order.
         frames: in the camera's order; `picture` is the place in it.
+        engine: of the adapting method, see `run_cell`.
     """
     on_stage(f"{len(frames)} pictures, frozen")
     answers, measured = run_cell(frozen, frames, preprocessor, parse_schedule("off"), batch_size=1)
@@ -70,7 +73,7 @@ def show(
     for name, places in _orders(len(frames), seeds, rounds):
         on_stage(f"{len(frames)} pictures, adapting, {name} order, {rounds} round{'s' if rounds > 1 else ''}")
         shown = [[frames[place] for place in of_round] for of_round in places]
-        orders.append(_show_order(name, adapting(), shown, preprocessor))
+        orders.append(_show_order(name, adapting(), shown, preprocessor, engine))
     return Shown(answers, measured.ms_by_stage, tuple(orders))
 
 
@@ -83,11 +86,15 @@ def _orders(pictures: int, seeds: Sequence[int], rounds: int) -> Iterator[tuple[
 
 
 def _show_order(
-    name: str, method: Method, rounds: Sequence[Sequence[LabelledImage]], preprocessor: Preprocessor
+    name: str,
+    method: Method,
+    rounds: Sequence[Sequence[LabelledImage]],
+    preprocessor: Preprocessor,
+    engine: RecordedEngine | None,
 ) -> ShownOrder:
     """Show all rounds to one method, which goes on with what it learned."""
     every = parse_schedule("every")
-    shown = [run_cell(method, frames, preprocessor, every, batch_size=1) for frames in rounds]
+    shown = [run_cell(method, frames, preprocessor, every, batch_size=1, engine=engine) for frames in rounds]
     return ShownOrder(
         name=name,
         first=shown[0][0],
