@@ -24,6 +24,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,17 @@ DEFAULT_ROUNDS = 5
 logger = logging.getLogger(__name__)
 
 _STAGES = ("engine", "sidecar", "update")
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a report says of how it was measured."""
+
+    folder: str
+    rounds: int
+    seeds: tuple[int, ...]
+    samples: int
+    threads: int | None
 
 
 def measure_on_site(
@@ -88,21 +100,32 @@ def measure_on_site(
     on_stage(f"reading the pictures of {folder}")
     site = open_site(Path(folder), loaded)
     _warn_of_what_is_missing(loaded, settings)
-    pipeline_over = partial(Pipeline.over, loaded, settings=settings, threads=threads)
+    asked = _Asked(str(folder), rounds, tuple(seeds), samples, threads)
     with closing(open_engine(loaded, engine, threads=threads)) as opened:
-        first = pipeline_over(opened)
-        _warm_up(first.method, site)
-        shown = _shown(pipeline_over, opened, site, seeds=seeds, rounds=rounds, on_stage=on_stage)
+        return _measure(loaded, opened, site, asked, settings, on_stage)
+
+
+def _measure(
+    artifact: Artifact,
+    engine: Engine,
+    site: Site,
+    asked: _Asked,
+    settings: AdaptSettings | None,
+    on_stage: Callable[[str], None],
+) -> OnSite:
+    pipeline_over = partial(Pipeline.over, artifact, settings=settings, threads=asked.threads)
+    first = pipeline_over(engine)
+    _warm_up(first.method, site)
+    shown = _shown(pipeline_over, engine, site, seeds=asked.seeds, rounds=asked.rounds, on_stage=on_stage)
     on_stage("comparing")
-    asked = {"folder": str(folder), "rounds": rounds, "seeds": list(seeds), "samples": samples, "threads": threads}
     measured = {"frozen": shown.frozen_ms_by_stage, "adapting": shown.orders[0].ms_by_stage}
     return compare(
         site,
         shown,
-        rounds=rounds,
-        samples=samples,
-        settings={**asked, "learner": first.facts["learner"]},
-        artifact=_artifact_facts(loaded, first),
+        rounds=asked.rounds,
+        samples=asked.samples,
+        settings={**asdict(asked), "seeds": list(asked.seeds), "learner": first.facts["learner"]},
+        artifact=_artifact_facts(artifact, first),
         measured={mode: _cost(ms_by_stage) for mode, ms_by_stage in measured.items()},
     )
 

@@ -30,6 +30,7 @@ def ended_by_signals(line: str, *, unwinding: bool = False) -> Iterator[None]:
     came: list[int] = []
 
     def handle(number: int, _frame: FrameType | None) -> None:
+        """Show the line once; end now, or by SystemExit."""
         if not came:
             # Not print: the signal may have come in the midst of another line.
             with suppress(OSError):

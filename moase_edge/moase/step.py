@@ -52,8 +52,7 @@ def forward_and_adapt(
     Args:
         student: computes the student's views of this batch, with gradients.
         teacher: the teacher's views of the same frames, from before this update.
-        trained: parameters that the optimiser owns.
-        averaged: the teacher's counterparts, in the same order.
+        trained, averaged: parameters that the optimiser owns, and the teacher's counterparts in the same order.
         objectives: with their weights.
         source: moments of the source domain's features, for objectives that need them.
         proximal: the weighted HP term, or None.
@@ -68,12 +67,7 @@ def forward_and_adapt(
     optimizer.zero_grad(set_to_none=True)
     views = student()
     loss = torch.stack([weight * objective(views, teacher, source) for objective, weight in objectives]).sum()
-    pull = proximal() if proximal is not None else loss.new_zeros(())
-    loss = loss + pull
-    loss.backward()  # type: ignore[no-untyped-call]
-    grad_norm = torch.nn.utils.clip_grad_norm_(trained, max_grad_norm)
-    report = StepReport(loss=float(loss.detach()), proximal=float(pull.detach()), grad_norm=float(grad_norm))
-    refuse_non_finite(report)
+    refuse_non_finite(report := _backward(loss, proximal, trained, max_grad_norm))
     optimizer.step()
     if toward_source is not None:
         toward_source()
@@ -81,6 +75,17 @@ def forward_and_adapt(
     if restore is not None:
         restore()
     return report
+
+
+def _backward(
+    loss: Tensor, proximal: Callable[[], Tensor] | None, trained: Sequence[Tensor], max_grad_norm: float
+) -> StepReport:
+    """Leave the gradient of the loss and the HP term in `trained`, clipped."""
+    pull = proximal() if proximal is not None else loss.new_zeros(())
+    loss = loss + pull
+    loss.backward()  # type: ignore[no-untyped-call]
+    grad_norm = torch.nn.utils.clip_grad_norm_(trained, max_grad_norm)
+    return StepReport(loss=float(loss.detach()), proximal=float(pull.detach()), grad_norm=float(grad_norm))
 
 
 def refuse_non_finite(report: StepReport) -> None:

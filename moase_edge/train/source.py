@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -80,21 +81,13 @@ def train_source(
     steps = epochs * math.ceil(len(images) / batch_size)
     optimizer = torch.optim.AdamW(_parameter_groups(model, weight_decay), lr=lr)
     schedule = LambdaLR(optimizer, lambda step: lr_factor(step, steps))
-    loss_function = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+    step = partial(_step, model, optimizer, schedule, nn.CrossEntropyLoss(label_smoothing=label_smoothing))
     generator = torch.Generator().manual_seed(seed)
-    results = []
     with torch.random.fork_rng(_gpu_indices(device)):
         torch.manual_seed(seed)  # for dropout, which draws from the global generator
-        for epoch in range(epochs):
-            loss_sum, correct = 0.0, 0
-            for chosen in torch.split(torch.randperm(len(images), generator=generator), batch_size):
-                view = images[chosen] if augment is None else augment(images[chosen], generator)
-                target = labels[chosen].to(device)
-                loss, logits = _step(model, optimizer, loss_function, view.to(device), target)
-                schedule.step()
-                loss_sum += loss * len(chosen)
-                correct += int((logits.argmax(dim=1) == target).sum())
-            results.append(EpochResult(epoch, loss_sum / len(images), 100 * correct / len(images)))
+        results = []
+        for number in range(epochs):
+            results.append(_epoch(number, step, _batches(images, labels, batch_size, augment, generator), device))
             logger.debug("%s", results[-1])
             if on_epoch is not None:
                 on_epoch(results[-1])
@@ -110,10 +103,37 @@ def lr_factor(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
+def _batches(
+    images: Tensor, labels: Tensor, batch_size: int, augment: Augment | None, generator: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """One pass over the pictures in a random order: views B x 3 x H x W, and their labels B."""
+    for chosen in torch.split(torch.randperm(len(images), generator=generator), batch_size):
+        view = images[chosen] if augment is None else augment(images[chosen], generator)
+        yield view, labels[chosen]
+
+
+def _epoch(
+    number: int,
+    step: Callable[[Tensor, Tensor], tuple[float, int]],
+    batches: Iterable[tuple[Tensor, Tensor]],
+    device: str | torch.device,
+) -> EpochResult:
+    seen, loss_sum, correct = 0, 0.0, 0
+    for view, target in batches:
+        loss, right = step(view.to(device), target.to(device))
+        seen, loss_sum, correct = seen + len(view), loss_sum + loss * len(view), correct + right
+    return EpochResult(number, loss_sum / seen, 100 * correct / seen)
+
+
 def _step(
-    model: nn.Module, optimizer: torch.optim.Optimizer, loss_function: nn.Module, view: Tensor, target: Tensor
-) -> tuple[float, Tensor]:
-    """One update; the loss and the logits (B x K) from before it."""
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    schedule: LambdaLR,
+    loss_function: nn.Module,
+    view: Tensor,
+    target: Tensor,
+) -> tuple[float, int]:
+    """One update; the mean loss and the number of right answers from before it."""
     logits = model(view)
     loss = loss_function(logits, target)
     value = float(loss.detach())
@@ -126,7 +146,8 @@ def _step(
     loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), MAX_GRADIENT_NORM)
     optimizer.step()
-    return value, logits.detach()
+    schedule.step()
+    return value, int((logits.detach().argmax(dim=1) == target).sum())
 
 
 def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
