@@ -161,12 +161,26 @@ class Adaptation:
         if self._learner is not None and (not self._on_shift or self._shifting(self._learner, answer)):
             figures |= self._step(self._learner, answer, rerun)
             distance = figures.get("teacher_source_distance")
+        self._judge(answer, frozen_logits, distance=distance)
+        return figures or None
+
+    def defer(self, answer: Answer, *, frozen_logits: NDArray[np.float32]) -> None:
+        """Put a step and trials off for want of time; count what was seen, which costs next to nothing.
+
+        Frames are kept for a later step where there is a reservoir.
+        """
+        if self.tracker is not None and answer.seen is not None and answer.new.any():
+            self.tracker.count(answer.seen)
+        if self._learner is not None:
+            self._learner.keep(answer.taps, answer.views, torch.from_numpy(answer.new))
+        self._judge(answer, frozen_logits)
+
+    def _judge(self, answer: Answer, frozen_logits: NDArray[np.float32], *, distance: float | None = None) -> None:
         known = np.flatnonzero(finite_rows(frozen_logits))
         self._compare(answer, known, frozen_logits[known], distance=distance)
         # Only what was compared proves anything: of steered frames that is the trials.
         self._watch.judge(self._compared)
         self._compared = 0
-        return figures or None
 
     def start_run(self) -> None:
         """Begin another stream: what was learned stays, what belongs to the frames before is forgotten."""

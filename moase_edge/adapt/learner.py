@@ -141,7 +141,7 @@ class Learner:
         self.updates += 1
         if self._augmented is not None:
             self._augmented.learn(report.loss - report.proximal)
-        self._store(taps, teacher, new)
+        self.keep(taps, teacher, new)
         return report
 
     def _step(self, taps: Taps, teacher: Views) -> StepReport:
@@ -175,7 +175,8 @@ class Learner:
         )
         return Taps(*(torch.cat(pair) for pair in zip(taps, stored, strict=True))), views
 
-    def _store(self, taps: Taps, teacher: Views, new: Tensor | None) -> None:
+    def keep(self, taps: Taps, teacher: Views, new: Tensor | None = None) -> None:
+        """Offer a batch that was answered to the reservoir, if there is one; arguments as of `learn`."""
         if self._reservoir is None:
             return
         if new is not None:

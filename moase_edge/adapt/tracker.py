@@ -153,6 +153,14 @@ class Tracker:
         numbers = np.array([domain.number for domain in self._bank.domains], dtype=np.int64)
         return corrected, Seen(keys, found, np.where(steered, numbers[found.slot], SOURCE), pooled, new)
 
+    def count(self, seen: Seen) -> NDArray[np.int64]:
+        """Count the frames with new content, which takes no engine run; their rows."""
+        self._uncounted = False
+        rows = np.flatnonzero(seen.new)
+        for row, features in zip(rows, seen.pooled[rows].mean(axis=1, dtype=np.float64), strict=True):
+            self._bank.observe(seen.keys[row], features, steered_for=int(seen.steered_for[row]))
+        return rows
+
     def learn(self, seen: Seen, run_again: RunAgain) -> dict[str, float]:
         """Count the frames with new content, and try the alternative on a few of them.
 
@@ -162,10 +170,7 @@ class Tracker:
         Returns:
             Figures for the journal.
         """
-        self._uncounted = False
-        rows = np.flatnonzero(seen.new)
-        for row, features in zip(rows, seen.pooled[rows].mean(axis=1, dtype=np.float64), strict=True):
-            self._bank.observe(seen.keys[row], features, steered_for=int(seen.steered_for[row]))
+        rows = self.count(seen)
         if self._steer:
             self._try(seen, rows, run_again)
         domain = self._bank.domains[self._bank.current]

@@ -48,10 +48,12 @@ class LatencyAware:
     Attributes:
         cost: frame times that answering and learning take together.
         mode: name for reports.
+        idle: no frame waits for an update under a simulated clock.
     """
 
     cost: float
     mode: str = "latency-aware"
+    idle: bool = field(default=False, init=False)
     _busy_until: float = field(default=0.0, repr=False)
 
     def due(self, batch: int) -> bool:

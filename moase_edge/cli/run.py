@@ -29,9 +29,20 @@ def run(
         str,
         typer.Option(
             help="every: learn from each frame; every-N: from each N-th; on-shift: as every, but weights learn "
-            "while the domain is new; hold: answer adapted, learn nothing; off: the frozen model, without PyTorch."
+            "while the domain is new; idle: while no newer frame waits; hold: answer adapted, learn nothing; off: "
+            "the frozen model, without PyTorch."
         ),
     ] = "every",
+    budget_ms: Annotated[
+        float | None,
+        typer.Option(
+            help="Milliseconds from a frame's capture to the next frame. An update that would not fit is put off, "
+            "and counted. Default: no limit."
+        ),
+    ] = None,
+    fps: Annotated[
+        float | None, typer.Option(help="The same as frames per second: 30 is a budget of 33.3 ms.")
+    ] = None,
     settings: Annotated[
         Path | None, typer.Option(help="JSON file with settings of the learner (track, objectives, lr, ...).")
     ] = None,
@@ -59,7 +70,7 @@ def run(
     writes it.
     """
     with ended_by_signals(INTERRUPTED):
-        from moase_edge.cli.run_command import RunArguments, execute, refuse_further_words
+        from moase_edge.cli.run_command import RunArguments, execute, frame_budget_ms, refuse_further_words
 
     refuse_further_words(context.args, source)
     execute(
@@ -69,6 +80,7 @@ def run(
             artifact=artifact,
             engine=engine,
             adapt=adapt,
+            budget_ms=frame_budget_ms(budget_ms, fps),
             settings=settings,
             max_frames=max_frames,
             threads=threads,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -47,6 +48,7 @@ class RunArguments:
     artifact: Path | None
     engine: EngineName
     adapt: str
+    budget_ms: float | None
     settings: Path | None
     max_frames: int | None
     threads: int | None
@@ -93,6 +95,20 @@ def refuse_further_words(words: Sequence[str], source: str | None) -> None:
     )
 
 
+def frame_budget_ms(budget_ms: float | None, fps: float | None) -> float | None:
+    """The one budget that was named, in milliseconds.
+
+    Raises:
+        ConfigError: both, or one that is not positive.
+    """
+    if budget_ms is not None and fps is not None:
+        raise ConfigError(f"--budget-ms {budget_ms:g} and --fps {fps:g} say the same thing. Name one.")
+    for option, value in (("--budget-ms", budget_ms), ("--fps", fps)):
+        if value is not None and not 0 < value < math.inf:
+            raise ConfigError(f"{option} must be a positive number; got {value:g}.")
+    return 1e3 / fps if fps is not None else budget_ms
+
+
 def source_uri(given: RunArguments) -> str:
     """The one source that was named.
 
@@ -115,6 +131,10 @@ def refuse_useless_work(given: RunArguments) -> None:
         raise ConfigError(
             f"--settings are the learner's, and --adapt {given.adapt} learns nothing. Leave one out."
         )
+    if given.budget_ms is not None and schedule.every is None:
+        raise ConfigError(
+            f"a budget is for updates, and --adapt {given.adapt} makes none. Leave --budget-ms and --fps out."
+        )
     if given.emit is not None:
         emit_target(given.emit)
     if given.report is not None:
@@ -128,7 +148,12 @@ def open_pipeline(given: RunArguments) -> Pipeline:
     if given.settings is not None:
         settings = read_settings(given.settings, read_manifest(artifact).moase.preset)
     pipeline = Pipeline.open(
-        artifact, adapt=given.adapt, engine=given.engine, settings=settings, threads=given.threads
+        artifact,
+        adapt=given.adapt,
+        engine=given.engine,
+        settings=settings,
+        threads=given.threads,
+        budget_ms=given.budget_ms,
     )
     if choice:
         pipeline.facts["artifact_choice"] = choice

@@ -35,6 +35,11 @@ class LiveSource(Source):
         self.counts = SourceCounts()
         self._newest = NewestFrame(producer, name=self.name, wait_s=wait_s, clock_ns=clock_ns)
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a frame came since the last one was handed out."""
+        return self._newest.waiting
+
     def frames(self) -> Iterator[Frame]:
         """The newest frame each time one is asked for.
 

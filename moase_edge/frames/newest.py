@@ -89,6 +89,11 @@ class NewestFrame:
                 raise self._lost() from self._failure
             return captured
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a frame was read that was not taken yet."""
+        return self._newest is not None
+
     def close(self, timeout_s: float = 2.0) -> None:
         """Stop reading and wait up to `timeout_s` for the thread.
 

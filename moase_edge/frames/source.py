@@ -65,6 +65,11 @@ class Source(Protocol):
     length: int | None
     counts: SourceCounts
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a frame is there that was not handed out yet; of files one always is."""
+        return True
+
     def frames(self) -> Iterator[Frame]:
         """The frames in order, until the source ends or is closed.
 

@@ -70,6 +70,15 @@ class Method(Protocol):
 
 
 @runtime_checkable
+class Deferring(Protocol):
+    """A method that can put off what an update costs, and keep what it needs for it."""
+
+    def defer(self, prediction: Prediction) -> None:
+        """Take from a batch that was answered what costs next to nothing: no engine run, no gradient."""
+        ...
+
+
+@runtime_checkable
 class Counting(Protocol):
     """A method that counts what it found and did, besides updates, rollbacks and failures."""
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from itertools import count, islice
 from pathlib import Path
-from time import perf_counter_ns, time
+from time import perf_counter_ns
 from typing import Any
 
 import numpy as np
@@ -24,13 +23,14 @@ from moase_edge.frames.frame import Frame
 from moase_edge.frames.open import open_source
 from moase_edge.frames.preprocess import Preprocessor
 from moase_edge.frames.source import Source
-from moase_edge.metrics.uncertainty import entropy, softmax
 from moase_edge.report.files import RotatingJsonl
+from moase_edge.runtime.budget import UpdateBudget
 from moase_edge.runtime.frozen import FrozenMethod
-from moase_edge.runtime.method import Following, Method, Prediction, RunCounts, Update
+from moase_edge.runtime.method import Deferring, Following, Method, Prediction, RunCounts, Update
 from moase_edge.runtime.open_split import open_split_method, require_torch, what_is_missing
 from moase_edge.runtime.record import RunRecord
 from moase_edge.runtime.result import Result
+from moase_edge.runtime.results import results_of
 from moase_edge.runtime.scheduler import Timing, parse_schedule
 from moase_edge.runtime.stages import Stages
 
@@ -47,6 +47,7 @@ class Pipeline:
         method: what answers and learns.
         preprocessor: from a frame to the engine's input.
         schedule: which batches are learned from.
+        budget: what an update may cost; None sets no limit.
         labels: names of the classes.
         classes: K; 0 for a backbone without a head, whose answers are features.
         facts: what a report says of the pipeline: artifact, engine, settings.
@@ -63,17 +64,20 @@ class Pipeline:
         preprocessor: Preprocessor,
         schedule: Timing,
         *,
+        budget: UpdateBudget | None = None,
         labels: Sequence[str] | None = None,
         classes: int | None = None,
         facts: Mapping[str, Any] | None = None,
     ) -> None:
         self.method = method
         self.schedule = schedule
+        self.budget = budget
         self.facts = dict(facts or {})
         self.record, self.counted = RunRecord(), RunCounts(method)
         self._preprocessor = preprocessor
         self._labels = labels
         self._has_head = classes != 0
+        self._frame_waits: Callable[[], bool] = lambda: True
         self.stopping = False
 
     @classmethod
@@ -85,15 +89,19 @@ class Pipeline:
         engine: EngineName = "auto",
         settings: AdaptSettings | None = None,
         threads: int | None = None,
+        budget_ms: float | None = None,
     ) -> Pipeline:
         """A pipeline over an artifact folder; by default the newest under artifacts/.
 
         Args:
-            adapt: `every`, `every-N`, `on-shift`, `hold` or `off` (see `parse_schedule`); `off` needs no PyTorch.
+            adapt: `every`, `every-N`, `on-shift`, `idle`, `hold` or `off` (see `parse_schedule`), which needs no
+                PyTorch.
             engine: what runs the backbone.
             settings: of the learner; by default those of the artifact's MoASE preset.
             threads: of the engine, and of PyTorch (process-wide) where the sidecar sees many tokens; None leaves
                 both alone. A sidecar of few tokens always gets one thread of PyTorch's, on which it is fastest.
+            budget_ms: from the capture of a frame until the next one; an update that would not fit is put off
+                (see `UpdateBudget`). None sets no limit.
 
         Raises:
             ConfigError: an unknown mode, or no artifact, or PyTorch is needed and cannot be imported.
@@ -107,7 +115,9 @@ class Pipeline:
         with ExitStack() as stack:
             opened = open_engine(loaded, engine, threads=threads)
             stack.callback(opened.close)
-            pipeline = cls.over(loaded, opened, adapt=adapt, settings=settings, threads=threads)
+            pipeline = cls.over(
+                loaded, opened, adapt=adapt, settings=settings, threads=threads, budget_ms=budget_ms
+            )
             stack.pop_all()
         missing = what_is_missing(loaded, settings or ADAPT_PRESETS[loaded.manifest.moase.preset], schedule)
         if missing:
@@ -123,13 +133,14 @@ class Pipeline:
         adapt: str = "every",
         settings: AdaptSettings | None = None,
         threads: int | None = None,
+        budget_ms: float | None = None,
     ) -> Pipeline:
         """A pipeline over an artifact that was loaded and an engine that is open; several may share both.
 
         Args:
             artifact: loaded.
             engine: runs its backbone; closing this pipeline closes it.
-            adapt, settings: see `open`.
+            adapt, settings, budget_ms: see `open`.
             threads: of PyTorch, see `open`.
 
         Raises:
@@ -148,9 +159,10 @@ class Pipeline:
             else FrozenMethod(engine),
             Preprocessor(manifest.preprocess),
             schedule,
+            budget=None if budget_ms is None else UpdateBudget(budget_ms),
             labels=manifest.labels,
             classes=manifest.sidecar.classes,
-            facts=_facts(artifact, engine, learning if schedule.every else None),
+            facts=_facts(artifact, engine, learning if schedule.every else None, budget_ms),
         )
 
     def run(
@@ -203,6 +215,7 @@ class Pipeline:
     ) -> Generator[Result, None, None]:
         opened = open_source(str(source)) if isinstance(source, (str, Path)) else source
         with closing(opened):
+            self._frame_waits = self._asked_whether_frames_wait(opened)
             frames = islice(opened.frames(), max_frames)
             for number in count():
                 if self.stopping:
@@ -223,7 +236,7 @@ class Pipeline:
         with stages.timed("preprocess"):
             images = self._preprocessed(batch)
         prediction = self.method.predict(images, stages)
-        results = self._results(batch, prediction, stages)
+        results = results_of(batch, prediction, stages, labels=self._labels, has_head=self._has_head)
         self.record.add_results(results)
         update = None
         try:
@@ -231,7 +244,7 @@ class Pipeline:
                 with stages.timed("emit"):
                     yield result
             if self.schedule.due(number):
-                update = self._learn(prediction, stages)
+                update = self._learn_or_defer(prediction, stages, batch[-1])
         finally:
             stages.add("total", (perf_counter_ns() - began) / 1e6)
             self._remember(results, update, stages, journal)
@@ -243,44 +256,39 @@ class Pipeline:
             names = (f"{frame.index} ({frame.name})" if frame.name else str(frame.index) for frame in batch)
             raise SourceError(f"frame {' or '.join(names)}: {exc}") from exc
 
+    def _asked_whether_frames_wait(self, source: Source) -> Callable[[], bool]:
+        """Whether a newer frame waits to be answered, each time it is called.
+
+        Raises:
+            ConfigError: the schedule learns only while none does, and one always will.
+        """
+        if self.schedule.idle and not source.live:
+            raise ConfigError(
+                f"--adapt idle learns while no frame waits, and all frames of {source.name} do. "
+                "Take every, or replay it with --pace real."
+            )
+        return lambda: source.waiting
+
+    def _learn_or_defer(self, prediction: Prediction, stages: Stages, newest: Frame) -> Update | None:
+        spent_ms = (perf_counter_ns() - newest.captured_ns) / 1e6
+        fits = self.budget is None or self.budget.allows(spent_ms)
+        if fits and not (self.schedule.idle and self._frame_waits()):
+            return self._learn(prediction, stages)
+        self.record.counts["updates_deferred"] += 1
+        if isinstance(self.method, Deferring):
+            self.method.defer(prediction)
+        return None
+
     def _learn(self, prediction: Prediction, stages: Stages) -> Update | None:
         began = perf_counter_ns()
         update = self.method.learn(prediction)
         # A learner that failed returns at once: its zeros would pass for fast updates.
         if update is not None:
-            stages.add("update", (perf_counter_ns() - began) / 1e6)
+            took_ms = (perf_counter_ns() - began) / 1e6
+            stages.add("update", took_ms)
+            if self.budget is not None:
+                self.budget.took(took_ms)
         return update
-
-    def _results(self, batch: list[Frame], prediction: Prediction, stages: Stages) -> list[Result]:
-        logits = _read_only(prediction.logits)
-        frozen = _frozen_rows(prediction)
-        probabilities = softmax(logits)
-        entropies = entropy(probabilities)
-        now, now_s = perf_counter_ns(), time()
-        results = []
-        for row, frame in enumerate(batch):
-            answer = self._answer(logits[row])
-            age_ms = (now - frame.captured_ns) / 1e6
-            results.append(
-                Result(
-                    frame=frame,
-                    logits=logits[row],
-                    frozen_logits=frozen[row],
-                    adapted=bool(prediction.adapted[row]),
-                    prediction=answer,
-                    label=self._labels[answer] if self._labels and answer is not None else None,
-                    confidence=None if answer is None else _finite(probabilities[row, answer]),
-                    entropy=None if answer is None else _finite(entropies[row]),
-                    frozen_prediction=self._answer(frozen[row]),
-                    timings_ms=dict(stages.durations_ms),
-                    age_ms=age_ms,
-                    timestamp_s=now_s - age_ms / 1e3,
-                )
-            )
-        return results
-
-    def _answer(self, logits: NDArray[np.float32] | None) -> int | None:
-        return None if logits is None or not self._has_head else _top(logits)
 
     def _remember(
         self, results: list[Result], update: Update | None, stages: Stages, journal: RotatingJsonl | None
@@ -296,7 +304,9 @@ class Pipeline:
                 journal.write({**result.as_record(), **timings})
 
 
-def _facts(artifact: Artifact, engine: Engine, learning: AdaptSettings | None) -> dict[str, Any]:
+def _facts(
+    artifact: Artifact, engine: Engine, learning: AdaptSettings | None, budget_ms: float | None
+) -> dict[str, Any]:
     """What a report says of a pipeline; `learning` is None where nothing is learned."""
     return {
         "artifact": str(artifact.folder),
@@ -304,6 +314,7 @@ def _facts(artifact: Artifact, engine: Engine, learning: AdaptSettings | None) -
         "engine": engine.name,
         "moase": artifact.manifest.moase.model_dump(mode="json"),
         "learner": None if learning is None else learning.model_dump(mode="json"),
+        "budget_ms": budget_ms,
     }
 
 
@@ -317,29 +328,3 @@ def _take(frames: Iterator[Frame], size: int, stages: Stages) -> tuple[list[Fram
         except SourceError as exc:
             return batch, exc
     return batch, None
-
-
-def _read_only(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The same memory, which whoever is handed a result cannot change: it is learned from afterwards."""
-    view: NDArray[np.float32] = logits.view()
-    view.flags.writeable = False
-    return view
-
-
-def _frozen_rows(prediction: Prediction) -> list[NDArray[np.float32] | None]:
-    """The frozen answer to each frame, None where it is not known."""
-    if prediction.frozen_logits is None:
-        return [None] * len(prediction.logits)
-    rows = zip(_read_only(prediction.frozen_logits), prediction.frozen_known, strict=True)
-    return [logits if known else None for logits, known in rows]
-
-
-def _top(logits: NDArray[np.float32]) -> int | None:
-    """Index of the largest finite logit, None where there is none."""
-    finite = np.isfinite(logits)
-    return int(np.argmax(np.where(finite, logits, -np.inf))) if finite.any() else None
-
-
-def _finite(value: float) -> float | None:
-    """A plain number, None where it is none: beside an infinite logit there is no probability."""
-    return float(value) if math.isfinite(value) else None

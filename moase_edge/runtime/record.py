@@ -31,8 +31,9 @@ class RunRecord:
         errors, frozen_errors: where frames are labelled, of the answer and of the frozen model; the latter over
             the frames alone for which its answer is known.
         domain_marks: frame index at which each domain began, and its name; the first 200.
-        counts: frames, updates, answers by origin, disagreements with the frozen model where its answer is known,
-            frames for which it is not, and frames that got no answer, because no logit was finite.
+        counts: frames, updates, updates put off for want of time, answers by origin, disagreements with the frozen
+            model where its answer is known, frames for which it is not, and frames that got no answer, because no
+            logit was finite.
     """
 
     def __init__(self) -> None:
@@ -47,6 +48,7 @@ class RunRecord:
         self.counts: Counter[str] = Counter(
             frames=0,
             updates=0,
+            updates_deferred=0,
             answered_frozen=0,
             answered_adapted=0,
             differs_from_frozen=0,

@@ -98,12 +98,13 @@ def write_report(folder: Path, report: RunReport, record: RunRecord) -> None:
 def outcome_lines(report: RunReport, record: RunRecord) -> list[str]:
     """What a reader wants to know first, as sentences: how it ended, what was answered, what went wrong."""
     counts = record.counts
-    unknown = counts["frozen_unknown"]
+    unknown, put_off = counts["frozen_unknown"], counts["updates_deferred"]
     lines = [
         f"It ended because {report.ended.rstrip('.')}.",
         f"Frames: {counts['frames']}; answered adapted: {counts['answered_adapted']}, of them unlike the frozen "
         f"model: {counts['differs_from_frozen']}{f' ({unknown} not compared)' if unknown else ''}; "
-        f"answered frozen: {counts['answered_frozen']}; updates: {counts['updates']}.",
+        f"answered frozen: {counts['answered_frozen']}; updates: {counts['updates']}"
+        f"{f', put off: {put_off}' if put_off else ''}.",
         *_told("Adaptation", report.adaptation),
     ]
     troubles = {

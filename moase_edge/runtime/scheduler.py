@@ -14,10 +14,14 @@ class Timing(Protocol):
 
     Attributes:
         mode: its name, for reports.
+        idle: learn only while no newer frame waits.
     """
 
     @property
     def mode(self) -> str: ...
+
+    @property
+    def idle(self) -> bool: ...
 
     def due(self, batch: int) -> bool:
         """Whether batch number `batch`, from 0, is learned from; asked once a batch, in order."""
@@ -33,12 +37,14 @@ class Schedule:
         sidecar: whether the sidecar answers at all; without it the frozen model does, and no PyTorch is needed.
         every: learn from every n-th batch; None never learns.
         on_shift: weights learn only while the domain is new.
+        idle: learn only while no newer frame waits.
     """
 
     mode: str
     sidecar: bool
     every: int | None
     on_shift: bool = False
+    idle: bool = False
 
     def due(self, batch: int) -> bool:
         """Whether batch number `batch`, from 0, is learned from."""
@@ -46,7 +52,7 @@ class Schedule:
 
 
 def parse_schedule(mode: str) -> Schedule:
-    """Read `every`, `every-N`, `on-shift`, `hold` or `off`.
+    """Read `every`, `every-N`, `on-shift`, `idle`, `hold` or `off`.
 
     Raises:
         ConfigError: anything else.
@@ -57,11 +63,13 @@ def parse_schedule(mode: str) -> Schedule:
         return Schedule(mode, sidecar=True, every=None)
     if mode == "on-shift":
         return Schedule(mode, sidecar=True, every=1, on_shift=True)
+    if mode == "idle":
+        return Schedule(mode, sidecar=True, every=1, idle=True)
     match = re.fullmatch(r"every(?:-([1-9][0-9]{0,8}))?", mode)
     if match is None:
         raise ConfigError(
             f"--adapt {mode!r} is unknown. Expected every (learn from each frame), every-N (each N-th, such as "
-            "every-10), on-shift (weights learn while the domain is new), hold (answer adapted, learn nothing) or "
-            "off (the frozen model, no PyTorch)."
+            "every-10), on-shift (weights learn while the domain is new), idle (learn while no frame waits), hold "
+            "(answer adapted, learn nothing) or off (the frozen model, no PyTorch)."
         )
     return Schedule(mode, sidecar=True, every=int(match.group(1) or 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -153,6 +154,13 @@ class SplitMethod:
 
     def learn(self, prediction: Prediction) -> Update | None:
         """Learn from the batch that was answered last; None where there was nothing to learn, or it failed."""
+        return self._learn_by(prediction, self._learn)
+
+    def defer(self, prediction: Prediction) -> None:
+        """Count what was seen in the batch that was answered last; no engine run, no gradient."""
+        self._learn_by(prediction, self._defer)
+
+    def _learn_by(self, prediction: Prediction, learn: Callable[[_Answered], Update | None]) -> Update | None:
         if self._failed:
             return None
         try:
@@ -163,10 +171,13 @@ class SplitMethod:
             if isinstance(prediction.memory, _Refused) and prediction.frozen_logits is not None:
                 self._adaptation.refuse(prediction.memory.logits, prediction.frozen_logits)
                 return None
-            return self._learn(prediction.memory) if isinstance(prediction.memory, _Answered) else None
+            return learn(prediction.memory) if isinstance(prediction.memory, _Answered) else None
         except Exception as exc:  # whatever it is, the answers go on
             self._go_frozen("learner", exc)
             return None
+
+    def _defer(self, batch: _Answered) -> None:
+        self._adaptation.defer(batch.answer, frozen_logits=batch.run.frozen_logits)
 
     def _learn(self, batch: _Answered) -> Update | None:
         def run_again(rows: NDArray[np.int64], shift: NDArray[np.float32] | None) -> Tensors:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import statistics
 import subprocess
 import sys
 from time import perf_counter
@@ -49,18 +48,18 @@ def test_help_runs_without_any_package_that_takes_time_to_import(command: list[s
 
 def test_no_option_promises_what_is_not_built() -> None:
     shown = run_blocked(PROGRAM, HEAVY, ["run", "--help"]) + run_blocked(PROGRAM, HEAVY, ["export", "--help"])
-    for absent in ("--web", "--budget-ms", "--resume", "--state", "--precision", "idle"):
+    for absent in ("--web", "--resume", "--state", "--precision"):
         assert absent not in shown
 
 
 def test_help_is_there_at_once() -> None:
-    """Under half a second on an idle machine (0.2 s measured); twice that here, because other tests may run."""
+    """Under half a second on an idle machine (0.2 s measured); the best of five, because other tests may run."""
     seconds = []
-    for _ in range(3):
+    for _ in range(5):
         began_s = perf_counter()
         subprocess.run([*COMMAND, "--help"], capture_output=True, check=True)
         seconds.append(perf_counter() - began_s)
-    assert statistics.median(seconds) < 1.0
+    assert min(seconds) < 0.75
 
 
 def test_short_help_and_no_arguments_show_the_commands() -> None:

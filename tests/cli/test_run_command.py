@@ -16,6 +16,7 @@ import pytest
 from moase_edge.cli import interrupt, main, run_command
 from moase_edge.cli.run_command import (
     RunArguments,
+    frame_budget_ms,
     read_settings,
     refuse_useless_work,
     source_uri,
@@ -34,6 +35,7 @@ GIVEN = RunArguments(
     artifact=None,
     engine="auto",
     adapt="every",
+    budget_ms=None,
     settings=None,
     max_frames=None,
     threads=None,
@@ -51,10 +53,20 @@ def test_one_source_is_named() -> None:
             source_uri(wrong)
 
 
+def test_a_budget_is_named_once_in_milliseconds_or_frames_per_second() -> None:
+    assert frame_budget_ms(None, None) is None
+    assert frame_budget_ms(33.0, None) == 33.0
+    assert frame_budget_ms(None, 25.0) == 40.0
+    for budget_ms, fps, words in ((33.0, 30.0, "Name one"), (0.0, None, "--budget-ms"), (None, -1.0, "--fps")):
+        with pytest.raises(ConfigError, match=words):
+            frame_budget_ms(budget_ms, fps)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"adapt": "idle"},
+        {"adapt": "sometimes"},
+        {"adapt": "hold", "budget_ms": 33.0},
         {"emit": "csv:-"},
         {"adapt": "hold", "settings": Path("settings.json")},
         {"adapt": "off", "settings": Path("settings.json")},

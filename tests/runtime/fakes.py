@@ -12,6 +12,7 @@ from moase_edge.artifact.preprocess_spec import PreprocessSpec
 from moase_edge.frames.frame import Frame
 from moase_edge.frames.preprocess import Preprocessor
 from moase_edge.frames.source import Source, SourceCounts
+from moase_edge.runtime.budget import UpdateBudget
 from moase_edge.runtime.method import Prediction, Update
 from moase_edge.runtime.pipeline import Pipeline
 from moase_edge.runtime.scheduler import parse_schedule
@@ -120,6 +121,8 @@ def pipeline_of(
     adapt: str = "every",
     labels: list[str] | None = None,
     classes: int | None = CLASSES,
+    budget_ms: float | None = None,
 ) -> Pipeline:
     """A pipeline around a fake method."""
-    return Pipeline(method, preprocessor(), parse_schedule(adapt), labels=labels, classes=classes)
+    budget = None if budget_ms is None else UpdateBudget(budget_ms)
+    return Pipeline(method, preprocessor(), parse_schedule(adapt), budget=budget, labels=labels, classes=classes)

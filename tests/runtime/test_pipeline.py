@@ -302,7 +302,7 @@ def test_a_consumer_cannot_change_what_is_learned_from() -> None:
 def test_the_age_counts_from_the_frame_s_arrival_and_the_time_is_the_clock_s(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from moase_edge.runtime import pipeline as module
+    from moase_edge.runtime import results as module
 
     (frame,) = frames(1)
     monkeypatch.setattr(module, "perf_counter_ns", lambda: frame.captured_ns + 250_000_000)

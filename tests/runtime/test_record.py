@@ -52,6 +52,7 @@ def test_answers_are_counted_by_origin_and_against_the_frozen_model() -> None:
         "differs_from_frozen": 1,
         "frozen_unknown": 0,
         "unanswered": 1,
+        "updates_deferred": 0,
         "updates": 1,
     }
 

@@ -14,6 +14,7 @@ from moase_edge.runtime.scheduler import parse_schedule
         ("every-2", [0, 2, 4]),
         ("every-10", [0]),
         ("on-shift", [0, 1, 2, 3, 4, 5]),
+        ("idle", [0, 1, 2, 3, 4, 5]),
         ("hold", []),
         ("off", []),
     ],
@@ -41,13 +42,14 @@ def test_only_off_does_without_the_sidecar() -> None:
 
 
 @pytest.mark.parametrize(
-    "mode", ["every-0", "every-x", "every-", "every--1", "every-1.5", "on-shift-2", "idle", "", "OFF", "every-1 "]
+    "mode",
+    ["every-0", "every-x", "every-", "every--1", "every-1.5", "on-shift-2", "idle-2", "", "OFF", "every-1 "],
 )
 def test_another_mode_is_refused_with_the_list(mode: str) -> None:
     with pytest.raises(ConfigError) as refusal:
         parse_schedule(mode)
     assert repr(mode) in str(refusal.value)
-    assert all(known in str(refusal.value) for known in ("every ", "every-N", "on-shift", "hold", "off"))
+    assert all(known in str(refusal.value) for known in ("every ", "every-N", "on-shift", "idle", "hold", "off"))
 
 
 def test_only_on_shift_keeps_the_weights_where_the_domain_is_known() -> None:
