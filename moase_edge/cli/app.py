@@ -15,6 +15,7 @@ from moase_edge.cli.calibrate import calibrate
 from moase_edge.cli.demo import demo
 from moase_edge.cli.export import export
 from moase_edge.cli.inspect import inspect
+from moase_edge.cli.profile import profile
 from moase_edge.cli.run import run
 from moase_edge.errors import MoaseEdgeError
 from moase_edge.version import __version__
@@ -27,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (export, run, calibrate, inspect, bench, demo):
+for command in (export, run, profile, calibrate, inspect, bench, demo):
     # `run` answers words that belong to no option itself: they mostly come from a pattern that was not quoted.
     app.command(context_settings={"allow_extra_args": command is run})(command)
 

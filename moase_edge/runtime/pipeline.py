@@ -56,6 +56,7 @@ class Pipeline:
         record: what the latest run remembers; reports are made from it.
         counted: what the method counted during it.
         stopping: whether `stop()` was called during it.
+        on_batch: is told of each batch once it was learned from, with what its stages took; None tells nobody.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Pipeline:
         self._preprocessor = preprocessor
         self._labels = labels
         self._has_head = classes != 0
+        self.on_batch: Callable[[Sequence[Result], Stages], None] | None = None
         self._frame_waits: Callable[[], bool] = lambda: True
         self.stopping = False
 
@@ -246,8 +248,10 @@ class Pipeline:
             if self.schedule.due(number):
                 update = self._learn_or_defer(prediction, stages, batch[-1])
         finally:
-            stages.add("total", (perf_counter_ns() - began) / 1e6)
+            stages.ran("total", began, perf_counter_ns())
             self._remember(results, update, stages, journal)
+            if self.on_batch is not None:
+                self.on_batch(results, stages)
 
     def _preprocessed(self, batch: list[Frame]) -> NDArray[np.float32]:
         try:
@@ -284,10 +288,10 @@ class Pipeline:
         update = self.method.learn(prediction)
         # A learner that failed returns at once: its zeros would pass for fast updates.
         if update is not None:
-            took_ms = (perf_counter_ns() - began) / 1e6
-            stages.add("update", took_ms)
+            ended = perf_counter_ns()
+            stages.ran("update", began, ended)
             if self.budget is not None:
-                self.budget.took(took_ms)
+                self.budget.took((ended - began) / 1e6)
         return update
 
     def _remember(

@@ -37,6 +37,7 @@ PROGRAM = "import sys\nfrom moase_edge.cli import main\nmain(sys.argv[1:])"
         (["run"], ["--camera", "--source", "--adapt", "--emit", "--report", "--max-frames", "--settings"]),
         (["calibrate"], ["--source", "--artifact", "--max-frames", "--force"]),
         (["inspect"], ["--json", "artifact"]),
+        (["profile"], ["--source", "--window", "--gate", "--out", "--json"]),
         (["bench"], ["--data", "--methods", "--protocols", "--seeds", "--jobs", "--out", "--compare", "--list"]),
         (["demo"], ["--frames", "--seed", "--force"]),
     ],
