@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from moase_edge.artifact import files
+from moase_edge.artifact import files, replace
 from moase_edge.artifact.source_statistics import SOURCE_STATISTICS_FILE, load_source_statistics
 from moase_edge.artifact.store import MANIFEST, Artifact, load_artifact
 from moase_edge.calib import on_site
@@ -123,8 +123,8 @@ def _no_write_access(*_arguments: object, **_options: object) -> None:
     ("place", "name", "happens", "error"),
     [
         (on_site, "write_source_statistics", _interrupt, KeyboardInterrupt),
-        (on_site, "_copy", _interrupt, KeyboardInterrupt),
-        (on_site, "write_manifest", _interrupt, KeyboardInterrupt),
+        (replace, "_copy", _interrupt, KeyboardInterrupt),
+        (replace, "write_manifest", _interrupt, KeyboardInterrupt),
         (files, "_sync", _interrupt, KeyboardInterrupt),
         (files.tempfile, "mkdtemp", _no_write_access, StorageError),
     ],

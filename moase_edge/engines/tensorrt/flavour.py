@@ -136,8 +136,14 @@ class MessageLog:
             self.warnings.append(message)
 
     def reason(self, otherwise: str = "it gave no reason") -> str:
-        """The first error as one line, which is the one that led to the others."""
-        return one_line(self.errors[0]) if self.errors else otherwise
+        """The error that led to the others, as one line.
+
+        That is the first one with an error code. What the CUDA runtime says comes last: without a driver it
+        complains beside every other fault.
+        """
+        coded = [message for message in self.errors if "Error Code" in message]
+        told = [message for message in coded if "cudaError" not in message] or coded or self.errors
+        return one_line(told[0]) if told else otherwise
 
 
 def _collecting_logger(trt: Any, take: Callable[[str, str], None]) -> Any:
