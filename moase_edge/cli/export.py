@@ -9,15 +9,33 @@ import typer
 
 from moase_edge.cli.extras import needing
 from moase_edge.cli.interrupt import ended_by_signals
-from moase_edge.config.names import Preset
+from moase_edge.config.names import PlanEngine, Preset
+from moase_edge.errors import ConfigError
 
 _INTERRUPTED = "interrupted; nothing was written"
 
 
+# What `--rebuild` takes; everything else is settled by the artifact.
+_OF_PLANS = {
+    "rebuild",
+    "engine",
+    "target",
+    "batch",
+    "workspace_mib",
+    "tf32",
+    "version_compatible",
+    "hardware_compatible",
+}
+
+
 def export(
+    context: typer.Context,
     backbone: Annotated[
-        str, typer.Option(help="vit_b16, deit_tiny, ..., timm's own name, or digits_vit (the demo's).")
-    ],
+        str | None,
+        typer.Option(
+            help="vit_b16, deit_tiny, ..., timm's own name, or digits_vit (the demo's).", show_default=False
+        ),
+    ] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Weights: .safetensors, or a .pth that holds weights only.")
     ] = None,
@@ -53,12 +71,58 @@ def export(
         bool,
         typer.Option(help="An engine that `run` can also correct from inside, where that makes answers surer."),
     ] = True,
+    engine: Annotated[
+        PlanEngine | None,
+        typer.Option(
+            help="Plans beside the ONNX graph: none (ort), of TensorRT proper for the GPU at hand, of "
+            "TensorRT-RTX, or the best that can build here. Default: ort, and auto with --rebuild.",
+            show_default=False,
+        ),
+    ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(help="GPU that plans are for, as sm86; may be repeated. Default: the GPU at hand."),
+    ] = None,
+    batch: Annotated[str, typer.Option(help="Frames that a plan takes at once: 4, 1..8 or 1..4..8.")] = "1",
+    workspace_mib: Annotated[
+        int | None, typer.Option(min=1, help="Memory that a layer of a plan may take. Default: all.")
+    ] = None,
+    tf32: Annotated[
+        bool, typer.Option("--tf32", help="Plans compute float32 in TF32: faster, less exact.")
+    ] = False,
+    version_compatible: Annotated[
+        bool, typer.Option("--version-compatible", help="Plans that later versions of TensorRT run too.")
+    ] = False,
+    hardware_compatible: Annotated[
+        bool, typer.Option("--hardware-compatible", help="Plans that every GPU from Ampere on runs.")
+    ] = False,
+    rebuild: Annotated[
+        Path | None,
+        typer.Option(help="Make the plans that this artifact lacks here, and nothing else.", show_default=False),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder to write. Default: artifacts/BACKBONE.", show_default=False)
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an artifact that is there.")] = False,
 ) -> None:
     """Build an artifact: the frozen backbone as an ONNX engine, the trainable sidecar, proof that they agree."""
+    from moase_edge.cli.export_plans import plan_request, rebuild_here, refuse_beside_rebuild
+
+    plans = plan_request(
+        engine or ("ort" if rebuild is None else "auto"),
+        target or [],
+        batch,
+        workspace_mib=workspace_mib,
+        tf32=tf32,
+        version_compatible=version_compatible,
+        hardware_compatible=hardware_compatible,
+    )
+    if rebuild is not None:
+        refuse_beside_rebuild(context, _OF_PLANS)
+        rebuild_here(rebuild, plans)
+        return
+    if backbone is None:
+        raise ConfigError("nothing to export: name a model with --backbone, or an artifact with --rebuild.")
     with needing("export"), ended_by_signals(_INTERRUPTED):
         from moase_edge.cli.export_view import ExportView
         from moase_edge.config.base import load_settings
@@ -77,6 +141,7 @@ def export(
             seed=seed,
             source_data=source_data,
             steer=steer,
+            plans=plans,
         )
         folder = out or Path("artifacts") / backbone
         with ExportView() as view:

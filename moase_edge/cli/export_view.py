@@ -10,7 +10,7 @@ from rich.console import Console
 
 from moase_edge.artifact.manifest import Manifest
 from moase_edge.artifact.store import Artifact
-from moase_edge.cli.inspect_view import preprocess_line, statistics_line
+from moase_edge.cli.inspect_view import engine_line, preprocess_line, statistics_line
 from moase_edge.models.labels import IMAGENET_CLASSES
 
 
@@ -55,10 +55,21 @@ class ExportView:
             f"{parity.gradients:.1e}; tolerance {parity.tolerance:.0e}",
             f"  preprocess: {preprocess_line(manifest.preprocess)}",
             f"  source statistics: {statistics_line(manifest.source_statistics)}",
+            *_plans(manifest),
             *_notes(manifest),
             f"  next: moase-edge run --artifact {artifact.folder} --camera 0",
         ]
         console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+
+    def show_engines(self, artifact: Artifact) -> None:
+        """What an artifact runs on, after plans were added."""
+        lines = [str(artifact.folder), *(f"  {engine_line(entry)}" for entry in artifact.manifest.engines)]
+        Console().print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+
+
+def _plans(manifest: Manifest) -> Iterator[str]:
+    plans = (entry for entry in manifest.engines if entry.built_for is not None)
+    return (f"  plan {engine_line(entry)}" for entry in plans)
 
 
 def _notes(manifest: Manifest) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from rich.markup import escape
 from rich.table import Table
 
-from moase_edge.artifact.manifest import Manifest, SourceStatisticsEntry
+from moase_edge.artifact.manifest import EngineEntry, Manifest, SourceStatisticsEntry
 from moase_edge.artifact.preprocess_spec import PreprocessSpec
 from moase_edge.artifact.specs import TensorSpec
 from moase_edge.artifact.store import Artifact
@@ -40,10 +40,31 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
         yield tensor.name, f"{_shape(tensor)}  {tensor.meaning}"
     yield "steerable", "at every block, by `shift`" if manifest.steerable else "no"
     for engine in manifest.engines:
-        yield "engine", f"{engine.file}: {engine.runtime}, {engine.precision}, opset {engine.opset}"
+        yield "engine", engine_line(engine)
     yield "parity", f"taps {parity.taps:.1e}, logits {parity.logits:.1e}, gradients {parity.gradients:.1e}"
     yield "source statistics", statistics_line(manifest.source_statistics)
     yield "identity", manifest.identity
+
+
+def engine_line(entry: EngineEntry) -> str:
+    """File, what runs it, precision, and of a plan what it fits."""
+    facts = f"{entry.file}: {entry.runtime}, {entry.precision}"
+    if entry.built_for is None:
+        return f"{facts}, opset {entry.opset}"
+    version = entry.built_for.versions.get(entry.runtime, "of unknown version")
+    fits = (
+        [entry.built_for.target] if entry.built_for.gpu is None else [entry.built_for.target, entry.built_for.gpu]
+    )
+    fits += ["and later GPUs"] if entry.built_for.hardware_compatible else []
+    fits += ["and later versions"] if entry.built_for.version_compatible else []
+    return f"{facts}, version {version}, for {' '.join(fits)}, {_batch(entry)}, from {entry.source}"
+
+
+def _batch(entry: EngineEntry) -> str:
+    if entry.batch is None:
+        return "any batch"
+    least, most = entry.batch
+    return f"batch {least}" if least == most else f"batch {least} to {most}"
 
 
 def preprocess_line(spec: PreprocessSpec) -> str:

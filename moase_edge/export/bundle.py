@@ -23,6 +23,8 @@ from moase_edge.engines.onnx_runtime import OnnxRuntimeEngine, require_onnxrunti
 from moase_edge.errors import GateError
 from moase_edge.export.onnx import export_onnx
 from moase_edge.export.parity import ParityReport, check_parity
+from moase_edge.export.plan_targets import PlanBuild, PlanRequest, plan_builds, plan_options
+from moase_edge.export.plans import build_plans
 from moase_edge.export.provenance import identity_of, installed_versions, reproduce_script
 from moase_edge.frames.source import Source
 from moase_edge.models.build import Backbone, build_backbone
@@ -55,6 +57,7 @@ class ExportRequest:
         moase: settings of the adapters.
         source_data: folder or glob of pictures, or a video, of the source domain; None records no statistics.
         steer: the engine takes a shift at the entrance of every block and returns token means.
+        plans: which TensorRT plans are built from the graphs.
     """
 
     backbone: str
@@ -67,6 +70,7 @@ class ExportRequest:
     seed: int = 0
     source_data: str | None = None
     steer: bool = True
+    plans: PlanRequest = field(default_factory=PlanRequest)
 
 
 def export_artifact(
@@ -76,7 +80,7 @@ def export_artifact(
 
     Raises:
         ConfigError: unknown name, labels that do not fit, or `out` exists or is no place for an artifact.
-        EngineError: ONNX Runtime, which the parity check needs, is missing.
+        EngineError: ONNX Runtime, which the parity check needs, is missing, or the TensorRT that is asked for.
         CheckpointError, ExportError: the weights or the graph.
         SourceError, CalibrationError: the source images; nothing is written.
         GateError: parity with in-block MoASE does not hold; nothing is written.
@@ -86,18 +90,25 @@ def export_artifact(
     refuse_existing(out, force=force, marker=MANIFEST)
     refuse_unnamed(out)
     require_onnxruntime()
+    builds = plan_builds(request.plans)
     # Opened before the long work, which images that are not there would make useless.
     with (
         open_source_data(request.source_data)
         if request.source_data is not None
         else contextlib.nullcontext() as images
     ):
-        _export(request, images, out, force=force, announce=announce)
+        _export(request, images, builds, out, force=force, announce=announce)
     return load_artifact(out, verify=False)
 
 
 def _export(
-    request: ExportRequest, images: Source | None, out: Path, *, force: bool, announce: StageListener
+    request: ExportRequest,
+    images: Source | None,
+    builds: tuple[PlanBuild, ...],
+    out: Path,
+    *,
+    force: bool,
+    announce: StageListener,
 ) -> None:
     announce("building the backbone")
     backbone = build_backbone(
@@ -122,8 +133,19 @@ def _export(
             if images is not None:
                 announce("recording source statistics")
                 statistics = _record(backbone, sidecar, engine, images, folder)
+        graphs = (EngineEntry(file=ONNX_FILE, opset=opset),)
+        plans = build_plans(folder, graphs, builds, request.plans.settings, announce=announce)
         announce("writing the artifact")
-        _write_rest(request, backbone, sidecar, parity, folder, labels=labels, opset=opset, statistics=statistics)
+        _write_rest(
+            request,
+            backbone,
+            sidecar,
+            parity,
+            folder,
+            labels=labels,
+            engines=graphs + plans,
+            statistics=statistics,
+        )
 
 
 def _fitting(labels: tuple[str, ...] | None, classes: int) -> tuple[str, ...] | None:
@@ -169,7 +191,7 @@ def _write_rest(
     folder: Path,
     *,
     labels: tuple[str, ...] | None,
-    opset: int,
+    engines: tuple[EngineEntry, ...],
     statistics: SourceStatisticsEntry | None,
 ) -> None:
     spec, moase = sidecar.spec, request.moase
@@ -196,6 +218,7 @@ def _write_rest(
             labels=request.labels is not None,
             statistics=statistics,
             steer=request.steer,
+            plans=plan_options(request.plans),
         ),
         encoding="utf-8",
     )
@@ -217,7 +240,7 @@ def _write_rest(
             "steerable": request.steer,
             "sidecar": spec,
             "moase": moase,
-            "engines": (EngineEntry(file=ONNX_FILE, opset=opset),),
+            "engines": engines,
             "parity": parity.figures(),
             "source_statistics": () if statistics is None else (statistics,),
         },

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 
 from torch import Tensor, nn
@@ -72,6 +72,7 @@ def reproduce_script(
     labels: bool = False,
     statistics: SourceStatisticsEntry | None = None,
     steer: bool = False,
+    plans: Sequence[str] = (),
 ) -> str:
     """A shell script that makes the artifact again; it names no path of the machine it was made on.
 
@@ -80,6 +81,7 @@ def reproduce_script(
         labels: whether class names came from a file.
         statistics: what source statistics were recorded from.
         steer: whether the engine takes a shift.
+        plans: options that build the plans it was exported with.
     """
     command = ["moase-edge", "export", "--backbone", provenance.backbone]
     origin = {"pretrained": ["--pretrained"], "random": ["--no-pretrained"], "checkpoint": []}
@@ -87,6 +89,7 @@ def reproduce_script(
     command += ["--num-classes", str(classes), "--adapt-blocks", str(adapt_blocks), "--preset", moase.preset]
     command += ["--experts", str(moase.experts), "--rank", str(moase.rank), "--seed", str(provenance.seed)]
     command += [] if steer else ["--no-steer"]
+    command += plans
     lines = ["#!/bin/sh", "# Makes this artifact again. It was made with:"]
     lines += [f"#   {name} {version}" for name, version in sorted(provenance.versions.items())]
     lines += ["set -eu"]

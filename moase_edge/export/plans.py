@@ -1,0 +1,108 @@
+"""The plans of an artifact: built from its graphs, or taken from the cache, and named for what they fit."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from moase_edge.artifact.cache import Cache, cache_folder
+from moase_edge.artifact.manifest import EngineEntry
+from moase_edge.config.plan import PlanSettings
+from moase_edge.export.plan_builder import RECIPE, build_plan
+from moase_edge.export.plan_targets import PlanBuild
+
+_PLAN, _TIMINGS = "plan", "timings"
+
+
+def build_plans(
+    folder: Path,
+    graphs: Iterable[EngineEntry],
+    builds: Sequence[PlanBuild],
+    settings: PlanSettings,
+    *,
+    announce: Callable[[str], None],
+    source: Path | None = None,
+    cache: Cache | None = None,
+) -> tuple[EngineEntry, ...]:
+    """Write a plan of each graph for each build into an artifact's folder.
+
+    Args:
+        folder: where the plans are written.
+        graphs: the artifact's ONNX graphs; a plan has the precision of its graph, and its parity.
+        builds: flavours and targets (`plan_builds`).
+        settings: how they are built.
+        announce: is told which plan comes now.
+        source: folder of the graphs; None for `folder`.
+        cache: of earlier builds; None for the user's own.
+
+    Returns:
+        The manifest's entries of the plans.
+
+    Raises:
+        ExportError: a graph that cannot be built; names the node.
+        OSError: a plan cannot be written.
+    """
+    kept = Cache(cache_folder()) if cache is None else cache
+    entries = []
+    for build in builds:
+        for graph in graphs:
+            entry = plan_entry(graph, build, settings)
+            announce(f"building the plan {entry.file}")
+            content = _cached_plan(((source or folder) / graph.file).read_bytes(), build, settings, kept)
+            (folder / entry.file).write_bytes(content)
+            entries.append(entry)
+    return tuple(entries)
+
+
+def plan_entry(graph: EngineEntry, build: PlanBuild, settings: PlanSettings) -> EngineEntry:
+    """What the manifest says of a graph's plan."""
+    least, _usual, most = settings.batch
+    return EngineEntry(
+        file=plan_name(graph, build, settings),
+        runtime=build.flavour.name,
+        precision=graph.precision,
+        source=graph.file,
+        batch=(least, most),
+        built_for=build.built_for(settings),
+        parity=graph.parity,
+    )
+
+
+def plan_name(graph: EngineEntry, build: PlanBuild, settings: PlanSettings) -> str:
+    """`backbone.fp16.sm87.trt10.3.engine`; other batches than one frame are named too, as `b4` or `b1-8`."""
+    least, _usual, most = settings.batch
+    batch = [] if most == 1 else [f"b{least}" if least == most else f"b{least}-{most}"]
+    stem = graph.file.removesuffix(".onnx").partition(".")[0]
+    return ".".join([stem, graph.precision, *batch, build.target, build.flavour.tag, "engine"])
+
+
+def _cached_plan(graph: bytes, build: PlanBuild, settings: PlanSettings, cache: Cache) -> bytes:
+    """From the cache where exactly this was built before; else built, and kept."""
+    maker = _maker(build)
+    facts = {
+        **maker,
+        "recipe": RECIPE,
+        "graph": hashlib.sha256(graph).hexdigest(),
+        "target": build.target,
+        "settings": settings.model_dump(mode="json"),
+    }
+    if (found := cache.load(_PLAN, facts)) is not None:
+        return found
+    # A target that is the GPU at hand needs no naming, and TensorRT proper cannot be told any.
+    target = build.target if build.device is None else None
+    built = build_plan(graph, build.flavour, settings, target=target, timings=cache.load(_TIMINGS, maker))
+    cache.store(_PLAN, facts, built.plan)
+    if built.timings is not None:
+        cache.store(_TIMINGS, maker, built.timings)
+    return built.plan
+
+
+def _maker(build: PlanBuild) -> dict[str, object]:
+    """What builds, and on which GPU with which driver."""
+    device = build.device
+    return {
+        "flavour": build.flavour.name,
+        "version": build.flavour.version,
+        "device": None if device is None else [device.gpu, device.target, dict(device.versions)],
+    }
