@@ -124,9 +124,9 @@ def _timing_cache(config: Any, flavour: Flavour, timings: bytes | None) -> Any:
         return None
     cache = config.create_timing_cache(timings or b"")
     # Where another device measured them, TensorRT refuses them, and the build starts from nothing.
-    if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
+    if cache is None or not config.set_timing_cache(cache, False):
         cache = config.create_timing_cache(b"")
-        config.set_timing_cache(cache, ignore_mismatch=False)
+        config.set_timing_cache(cache, False)
     return cache
 
 

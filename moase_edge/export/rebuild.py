@@ -10,7 +10,7 @@ from typing import Any
 from moase_edge.artifact.manifest import EngineEntry
 from moase_edge.artifact.replace import replace_artifact
 from moase_edge.artifact.store import Artifact, load_artifact
-from moase_edge.errors import ConfigError, EngineError
+from moase_edge.errors import ConfigError
 from moase_edge.export.plan_targets import PlanBuild, PlanRequest, plan_builds
 from moase_edge.export.plans import build_plans, plan_entry
 
@@ -36,11 +36,7 @@ def rebuild_artifact(
         raise ConfigError(
             "ONNX Runtime runs the artifact's graphs as they are. Give --engine tensorrt or another."
         )
-    builds = plan_builds(request)
-    if not builds:
-        raise EngineError(
-            "nothing can be built here: see the warning above. ONNX Runtime runs the artifact as it is."
-        )
+    builds = plan_builds(request, required=True)
     announce("checking the artifact")
     artifact = load_artifact(folder)
     lacking = lacking_plans(artifact, builds, request)
