@@ -106,7 +106,17 @@ def _configure(builder: Any, network: Any, trt: Any, settings: PlanSettings, tar
 
 
 def _set_batch(builder: Any, network: Any, config: Any, batch: tuple[int, int, int]) -> None:
-    """Fix the batch of every input, or give the builder its range."""
+    """Fix the batch of every input, or give the builder its range.
+
+    The parser may take an operator for one of a single frame, and then the plan would answer for the first only.
+    """
+    outputs = [network.get_output(index) for index in range(network.num_outputs)]
+    single = [f"{output.name} {tuple(output.shape)}" for output in outputs if output.shape[0] != -1]
+    if single and batch[2] > 1:
+        raise ExportError(
+            f"TensorRT finds no batch in the output {', '.join(single)}: it can build this graph for one frame at "
+            "a time only. Leave --batch out, or export again with this version of moase-edge."
+        )
     inputs = [network.get_input(index) for index in range(network.num_inputs)]
     if batch[0] == batch[2]:
         for entry in inputs:

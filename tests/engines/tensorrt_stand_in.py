@@ -59,14 +59,21 @@ class Network:
     def __init__(self, flags: int) -> None:
         self.flags = flags
         self.inputs: list[Any] = []
-        self.num_outputs = 0
+        self.outputs: list[Any] = []
 
     @property
     def num_inputs(self) -> int:
         return len(self.inputs)
 
+    @property
+    def num_outputs(self) -> int:
+        return len(self.outputs)
+
     def get_input(self, index: int) -> Any:
         return self.inputs[index]
+
+    def get_output(self, index: int) -> Any:
+        return self.outputs[index]
 
 
 class ParserError:
@@ -109,11 +116,14 @@ class OnnxParser:
             if node.op_type == UNKNOWN_OPERATOR:
                 text = 'creator && "Plugin not found, are the plugin name, version, and namespace correct?"'
                 self._errors.append(ParserError(ErrorCode.UNSUPPORTED_NODE, text, node))
-        for entry in graph.input:
-            shape = [size.dim_value or -1 for size in entry.type.tensor_type.shape.dim]
-            self._network.inputs.append(SimpleNamespace(name=entry.name, shape=tuple(shape)))
-        self._network.num_outputs = len(graph.output)
+        self._network.inputs = [_tensor(entry) for entry in graph.input]
+        self._network.outputs = [_tensor(entry) for entry in graph.output]
         return not self._errors
+
+
+def _tensor(entry: Any) -> Any:
+    shape = tuple(size.dim_value or -1 for size in entry.type.tensor_type.shape.dim)
+    return SimpleNamespace(name=entry.name, shape=shape)
 
 
 class Profile:

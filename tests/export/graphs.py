@@ -1,4 +1,4 @@
-"""ONNX graphs of the shapes that plans are built for, with random weights and few blocks; and graphs with a fault."""
+"""ONNX graphs of the shapes that plans are built for, of few blocks with random weights; and ones with a fault."""
 
 from __future__ import annotations
 
@@ -80,6 +80,18 @@ def with_unknown_operator(model: bytes) -> bytes:
     """The first softmax becomes an operator that nobody has."""
     changed = onnx.load_from_string(model)
     next(node for node in changed.graph.node if node.op_type == "Softmax").op_type = "Frobnicate"
+    return bytes(changed.SerializeToString())
+
+
+def with_vector_times_batch(model: bytes) -> bytes:
+    """One output more, the shifts' mean over blocks as a vector times each: TensorRT's parser loses its batch."""
+    from onnx import TensorProto, helper
+
+    changed = onnx.load_from_string(model)
+    _batch, blocks, channels = (size.dim_value for size in changed.graph.input[1].type.tensor_type.shape.dim)
+    changed.graph.initializer.append(helper.make_tensor("row", TensorProto.FLOAT, [blocks], [1 / blocks] * blocks))
+    changed.graph.node.append(helper.make_node("MatMul", ["row", "shift"], ["means"], name="mean_of_blocks"))
+    changed.graph.output.append(helper.make_tensor_value_info("means", TensorProto.FLOAT, ["batch", channels]))
     return bytes(changed.SerializeToString())
 
 
