@@ -20,7 +20,6 @@ class PlanSettings(Settings):
         batch: smallest, usual and largest batch; kernels are chosen for the usual one. All three alike make static
             shapes, which run fastest and take least memory.
         workspace_mib: memory that one layer may take beside its tensors; None for all that the device has.
-        optimization_level: how long the builder searches for kernels, from 0 to 5; 3 is TensorRT's own.
         tf32: products of float32 in TF32, with 10 bits of mantissa: faster, and no longer float32's precision.
         version_compatible: later versions of TensorRT can run it too; it is larger, and perhaps slower.
         hardware_compatible: GPUs from Ampere on can run it too, not only the target; perhaps slower.
@@ -28,7 +27,6 @@ class PlanSettings(Settings):
 
     batch: tuple[_Count, _Count, _Count] = (1, 1, 1)
     workspace_mib: int | None = Field(default=None, ge=1, le=2**20)
-    optimization_level: int = Field(default=3, ge=0, le=5)
     tf32: bool = False
     version_compatible: bool = False
     hardware_compatible: bool = False

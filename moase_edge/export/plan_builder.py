@@ -89,7 +89,6 @@ def _parse(graph: bytes, network: Any, flavour: Flavour, log: MessageLog) -> Non
 
 def _configure(builder: Any, network: Any, trt: Any, settings: PlanSettings, target: str | None) -> Any:
     config = builder.create_builder_config()
-    config.builder_optimization_level = settings.optimization_level
     if settings.workspace_mib is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, settings.workspace_mib << 20)
     if not settings.tf32:

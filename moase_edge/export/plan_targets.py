@@ -105,6 +105,7 @@ def plan_options(request: PlanRequest) -> list[str]:
     if settings.workspace_mib is not None:
         options += ["--workspace-mib", str(settings.workspace_mib)]
     flags = {
+        "--tf32": settings.tf32,
         "--version-compatible": settings.version_compatible,
         "--hardware-compatible": settings.hardware_compatible,
     }

@@ -30,7 +30,6 @@ def test_what_is_no_batch_is_refused(text: str) -> None:
         ({"batch": (0, 1, 8)}, "greater than or equal to 1"),
         ({"batch": (1, 1, 10**6)}, "less than or equal to 4096"),
         ({"workspace_mib": 0}, "greater than or equal to 1"),
-        ({"optimization_level": 6}, "less than or equal to 5"),
     ],
 )
 def test_nonsense_is_refused(settings: dict[str, object], fault: str) -> None:

@@ -144,7 +144,6 @@ class TimingCache:
 
 class Config:
     def __init__(self) -> None:
-        self.builder_optimization_level = 3
         self.hardware_compatibility_level = HardwareCompatibilityLevel.NONE
         self.flags = {BuilderFlag.TF32}
         self.workspace: int | None = None
@@ -211,7 +210,6 @@ class Builder:
                 "profiles": [profile.shapes for profile in config.profiles],
                 "flags": sorted(flag.name for flag in config.flags),
                 "hardware": config.hardware_compatibility_level.name,
-                "level": config.builder_optimization_level,
                 "workspace": config.workspace,
                 "timings": timings,
             }

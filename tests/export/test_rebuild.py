@@ -1,0 +1,138 @@
+"""`--rebuild`: the plans that an artifact lacks, in a new folder that takes the old one's place."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from moase_edge.artifact.store import MANIFEST, load_artifact
+from moase_edge.config.plan import PlanSettings
+from moase_edge.engines.tensorrt.flavour import find_flavour
+from moase_edge.errors import ArtifactError, ConfigError, EngineError, ExportError
+from moase_edge.export import plans, rebuild
+from moase_edge.export.plan_targets import PlanRequest
+from moase_edge.export.rebuild import rebuild_artifact
+from tests.blocked import run_blocked
+
+FOR_SM86 = PlanRequest("tensorrt-rtx", ("sm86",))
+
+
+@pytest.fixture(autouse=True)
+def _rtx() -> None:
+    try:
+        find_flavour("tensorrt-rtx")
+    except EngineError as exc:
+        pytest.skip(str(exc))
+
+
+@pytest.fixture
+def folder(steerable_artifact: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(steerable_artifact, tmp_path / "artifacts" / "digits"))
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_plan_is_added_and_everything_else_stays(folder: Path) -> None:
+    before, old = content(folder), load_artifact(folder).manifest
+    made = rebuild_artifact(folder, FOR_SM86)
+    after = content(folder)
+    (name,) = after.keys() - before.keys()
+    assert name.startswith("backbone.fp32.sm86.rtx")
+    assert {name for name in before if before[name] != after[name]} == {MANIFEST}
+    assert load_artifact(folder).manifest == made.manifest
+    assert made.manifest.engines[: len(old.engines)] == old.engines
+    changed = {"engines", "files", "manifest_sha256"}
+    assert made.manifest.model_dump(exclude=changed) == old.model_dump(exclude=changed)
+
+
+def test_what_is_there_is_not_built_again_and_nothing_is_written(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rebuild_artifact(folder, FOR_SM86)
+    stages: list[str] = []
+    monkeypatch.setattr(rebuild, "replace_artifact", None)
+    assert rebuild_artifact(folder, FOR_SM86, on_stage=stages.append) == load_artifact(folder)
+    assert stages == ["checking the artifact"]
+
+
+def test_only_what_is_lacking_is_built(folder: Path) -> None:
+    rebuild_artifact(folder, FOR_SM86)
+    stages: list[str] = []
+    both = PlanRequest("tensorrt-rtx", ("sm86", "sm89"))
+    made = rebuild_artifact(folder, both, on_stage=stages.append)
+    targets = [entry.built_for.target for entry in made.manifest.engines if entry.built_for is not None]
+    assert targets == ["sm86", "sm89"]
+    assert len([stage for stage in stages if stage.startswith("building the plan")]) == 1
+
+
+def test_a_plan_of_other_settings_takes_the_place_of_one_of_the_same_name(folder: Path) -> None:
+    before = rebuild_artifact(folder, FOR_SM86).manifest
+    (name,) = (entry.file for entry in before.engines if entry.built_for is not None)
+    entries = [
+        entry.model_copy(update={"built_for": entry.built_for.model_copy(update={"version_compatible": True})})
+        if entry.built_for is not None
+        else entry
+        for entry in before.engines
+    ]
+    rewrite(folder, engines=tuple(entries))
+    after = rebuild_artifact(folder, FOR_SM86).manifest
+    assert [entry.file for entry in after.engines].count(name) == 1
+    assert after.engines == before.engines
+
+
+def rewrite(folder: Path, **fields: object) -> None:
+    """The artifact with other fields in its manifest, as another version of moase-edge may have written it."""
+    from moase_edge.artifact.store import write_manifest
+
+    manifest = load_artifact(folder).manifest
+    (folder / MANIFEST).unlink()
+    write_manifest(folder, {**manifest.model_dump(), **fields})
+
+
+def test_a_plan_that_was_cut_short_is_found_by_its_hash(folder: Path) -> None:
+    made = rebuild_artifact(folder, FOR_SM86)
+    plan = folder / made.manifest.engines[-1].file
+    plan.write_bytes(plan.read_bytes()[:1000])
+    with pytest.raises(ArtifactError, match="has changed"):
+        rebuild_artifact(folder, FOR_SM86)
+
+
+def test_a_plan_that_was_renamed_is_missed(folder: Path) -> None:
+    made = rebuild_artifact(folder, FOR_SM86)
+    plan = folder / made.manifest.engines[-1].file
+    plan.rename(plan.with_name("backbone.fp32.sm89.rtx1.7.engine"))
+    with pytest.raises(ArtifactError, match="is missing, though the manifest names it"):
+        load_artifact(folder)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ExportError])
+def test_a_build_that_ends_early_leaves_the_artifact_as_it_was(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise error("no")
+
+    before = content(folder.parent)
+    monkeypatch.setattr(plans, "build_plan", fail)
+    with pytest.raises(error):
+        rebuild_artifact(folder, PlanRequest("tensorrt-rtx", ("sm86",), PlanSettings(batch=(3, 3, 3))))
+    assert content(folder.parent) == before
+
+
+def test_onnx_runtime_has_nothing_to_rebuild(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="runs the artifact's graphs as they are"):
+        rebuild_artifact(folder, PlanRequest("ort"))
+
+
+def test_it_needs_neither_pytorch_nor_timm_nor_onnx_nor_onnxruntime(folder: Path) -> None:
+    code = """
+    import sys
+    from moase_edge.cli import main
+    main(["export", "--rebuild", sys.argv[1], "--engine", "tensorrt-rtx", "--target", "sm86"])
+    """
+    blocked = ["torch", "torchvision", "timm", "onnx", "onnxscript", "onnxruntime", "pycuda"]
+    assert "backbone.fp32.sm86.rtx" in run_blocked(code, blocked, [folder])
