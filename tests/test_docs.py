@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,9 +15,12 @@ from typing import get_args
 import pytest
 
 from moase_edge.bench.protocol_choice import LATENCY_AWARE, choosable_options
+from moase_edge.cli import main
 from moase_edge.config import adapt
 from moase_edge.config.adapt import AdaptSettings
 from moase_edge.config.base import Settings, load_settings
+from moase_edge.config.names import PlanEngine
+from moase_edge.config.plan import PlanSettings
 from moase_edge.config.track import TrackSettings
 from moase_edge.data.protocols import PROTOCOLS
 from moase_edge.frames.open import open_source
@@ -30,6 +34,9 @@ METHOD = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
 RUN = (ROOT / "docs" / "run.md").read_text(encoding="utf-8")
 TRACKING = (ROOT / "docs" / "tracking.md").read_text(encoding="utf-8")
 BENCHMARK = (ROOT / "docs" / "benchmark.md").read_text(encoding="utf-8")
+
+
+ENGINES = (ROOT / "docs" / "engines.md").read_text(encoding="utf-8")
 
 
 def section(text: str, heading: str) -> str:
@@ -112,6 +119,26 @@ def test_every_field_of_the_summary_is_documented_and_there_is_no_other(report: 
     counted = {name.split(":")[0] for name in summary["adaptation"]}
     assert counted <= named(section(RUN, "### Adaptation")) | {"alarm"}
     assert "domains_found" in counted
+
+
+@pytest.mark.parametrize("command", re.findall(r"^(moase-edge .*?)(?:  +#.*)?$", ENGINES, flags=re.MULTILINE))
+def test_the_commands_on_engines_run_as_they_stand(
+    command: str, steerable_artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="pip install 'moase-edge[tensorrt-rtx]'")
+    shutil.copytree(steerable_artifact, tmp_path / "artifacts" / "trial")
+    monkeypatch.chdir(tmp_path)
+    # No machine of the tests has TensorRT proper or the GPU that it builds for.
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    with pytest.raises(SystemExit) as end:
+        main(shlex.split(command)[1:])
+    assert end.value.code == (4 if command.endswith("--engine tensorrt") else 0)
+
+
+def test_every_option_of_plans_is_documented() -> None:
+    text = section(ENGINES, "## Building plans")
+    assert all(f"`--{name.replace('_', '-')}" in text for name in (*PlanSettings.model_fields, "engine", "target"))
+    assert all(f"`{engine}`" in text for engine in get_args(PlanEngine))
 
 
 def test_the_source_of_the_documents_runs_as_it_stands(digits_artifact: Path, tmp_path: Path) -> None:

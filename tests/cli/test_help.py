@@ -32,7 +32,15 @@ PROGRAM = "import sys\nfrom moase_edge.cli import main\nmain(sys.argv[1:])"
         ([], ["export", "run", "calibrate", "inspect", "bench", "demo", "--version", "--debug"]),
         (
             ["export"],
-            ["--backbone", "--checkpoint", "--no-pretrained", "--adapt-blocks", "--source-data", "--force"],
+            [
+                "--backbone",
+                "--checkpoint",
+                "--no-pretrained",
+                "--adapt-blocks",
+                "--source-data",
+                "--engine",
+                "--rebuild",
+            ],
         ),
         (["run"], ["--camera", "--source", "--adapt", "--emit", "--report", "--max-frames", "--settings"]),
         (["calibrate"], ["--source", "--artifact", "--max-frames", "--force"]),
