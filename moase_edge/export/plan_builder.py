@@ -18,10 +18,10 @@ _ADVICE = {
     r"workspace|no tactics": "Give it more memory: a larger --workspace-mib, or none for all that the device has.",
     r"out ?of ?memory|OutOfMemory|allocat": "Free memory on the device (close other programs), or lower --batch.",
     r"lean|libnvinfer_lean": "This installation builds no plans that fit other versions: leave that setting out.",
-    r"Plugin not found|UNSUPPORTED": "This TensorRT has no such operator. Update it, or run the graph with "
-    "--engine ort.",
+    r"Plugin not found|UNSUPPORTED": "This TensorRT has no such operator. Update it, or run "
+    "the graph with `moase-edge run --engine ort`.",
 }
-_OTHERWISE = "Run the graph with --engine ort, and report this with the output of --debug."
+_OTHERWISE = "Run the graph with `moase-edge run --engine ort`, and report this with the output of --debug."
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ def _parse_error(graph: bytes, flavour: Flavour, faults: list[Any], log: Message
     node = graph_nodes(graph).get(name, GraphNode(name, operator, None))
     reason = _first_reason(str(fault.desc())) or log.reason()
     return ExportError(
-        f"{flavour.title} cannot take {_where(node)}: {reason}. {_advice(f'{reason} {fault.code()}')}"
+        f"{flavour.title} cannot take {_where(node)}: {_sentence(reason)} {_advice(f'{reason} {fault.code()}')}"
     )
 
 
@@ -164,7 +164,11 @@ def _build_error(graph: bytes, flavour: Flavour, reason: str) -> ExportError:
         node for name, node in graph_nodes(graph).items() if name and re.search(rf"\b{re.escape(name)}\b", reason)
     ]
     where = f" at {_where(named[0])}" if named else ""
-    return ExportError(f"{flavour.title} could not build the plan{where}: {reason}. {_advice(reason)}")
+    return ExportError(f"{flavour.title} could not build the plan{where}: {_sentence(reason)} {_advice(reason)}")
+
+
+def _sentence(reason: str) -> str:
+    return reason if reason.endswith(("?", "!")) else f"{reason}."
 
 
 def _where(node: GraphNode) -> str:
