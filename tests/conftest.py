@@ -6,9 +6,13 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
+
+if TYPE_CHECKING:
+    from moase_edge.engines.tensorrt.flavour import Flavour
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -28,6 +32,18 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MOASE_EDGE_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session")
+def rtx() -> Flavour:
+    """TensorRT-RTX, which builds plans without a GPU; skips where it is not installed."""
+    from moase_edge.engines.tensorrt.flavour import find_flavour
+    from moase_edge.errors import EngineError
+
+    try:
+        return find_flavour("tensorrt-rtx")
+    except EngineError as exc:
+        pytest.skip(str(exc))
 
 
 @pytest.fixture(scope="session")

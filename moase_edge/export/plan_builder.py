@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from moase_edge.config.plan import PlanSettings
 from moase_edge.engines.tensorrt.flavour import Flavour, MessageLog, one_line, translated
 from moase_edge.errors import ExportError
 from moase_edge.export.graph_nodes import GraphNode, graph_nodes
+from moase_edge.export.signals import signals_deferred
 
 # Of what is built from the same graph and settings; a change that makes other plans raises it, so that no plan of
 # an older moase-edge is taken from the cache.
@@ -58,11 +60,12 @@ def build_plan(
         ExportError: the graph cannot be read or built; names the node, its operator and its PyTorch module.
     """
     trt, log = flavour.module, MessageLog(flavour)
-    with translated(f"{flavour.title} cannot build a plan", ExportError):
+    with signals_deferred() as ended, translated(f"{flavour.title} cannot build a plan", ExportError):
         builder = trt.Builder(log.logger)
         network = builder.create_network(_strongly_typed(trt))
         _parse(graph, network, flavour, log)
         config = _configure(builder, network, trt, settings, target)
+        config.progress_monitor = _monitor(trt, ended)
         cache = _timing_cache(config, flavour, timings)
         plan = builder.build_serialized_network(network, config)
         if plan is None:
@@ -102,6 +105,25 @@ def _configure(builder: Any, network: Any, trt: Any, settings: PlanSettings, tar
         config.set_compute_capability(getattr(trt.ComputeCapability, target.upper()), 0)
     _set_batch(builder, network, config, settings.batch)
     return config
+
+
+def _monitor(trt: Any, ended: Callable[[], bool]) -> Any:
+    """Ends a build, which takes minutes on a small device, at its next step when a signal waits."""
+
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]  # the base is known at run time only
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+
+        def phase_start(self, _phase: str, _parent: str, _steps: int) -> None:
+            """Nothing to do."""
+
+        def step_complete(self, _phase: str, _step: int) -> bool:
+            return not ended()
+
+        def phase_finish(self, _phase: str) -> None:
+            """Nothing to do."""
+
+    return Monitor()
 
 
 def _set_batch(builder: Any, network: Any, config: Any, batch: tuple[int, int, int]) -> None:

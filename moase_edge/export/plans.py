@@ -73,8 +73,10 @@ def plan_name(graph: EngineEntry, build: PlanBuild, settings: PlanSettings) -> s
     """`backbone.fp16.sm87.trt10.3.engine`; other batches than one frame are named too, as `b4` or `b1-8`."""
     least, _usual, most = settings.batch
     batch = [] if most == 1 else [f"b{least}" if least == most else f"b{least}-{most}"]
-    stem = graph.file.removesuffix(".onnx").partition(".")[0]
-    return ".".join([stem, graph.precision, *batch, build.target, build.flavour.tag, "engine"])
+    stem = graph.file.removesuffix(".onnx")
+    # A graph of another precision than float32 is named by it, or by more, where there are several of one.
+    named = stem if "." in stem else f"{stem}.{graph.precision}"
+    return ".".join([named, *batch, build.target, build.flavour.tag, "engine"])
 
 
 def _cached_plan(graph: bytes, build: PlanBuild, settings: PlanSettings, cache: Cache) -> bytes:

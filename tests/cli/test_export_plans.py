@@ -12,8 +12,6 @@ import pytest
 
 from moase_edge.artifact.store import load_artifact
 from moase_edge.cli import main
-from moase_edge.engines.tensorrt.flavour import find_flavour
-from moase_edge.errors import EngineError
 from moase_edge.export import plan_targets
 from tests.engines import tensorrt_stand_in
 from tests.export import graphs
@@ -24,14 +22,6 @@ RTX = ["--engine", "tensorrt-rtx", "--target", "sm86"]
 @pytest.fixture(autouse=True)
 def _no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan_targets, "find_device", lambda: None)
-
-
-@pytest.fixture
-def _rtx() -> None:
-    try:
-        find_flavour("tensorrt-rtx")
-    except EngineError as exc:
-        pytest.skip(str(exc))
 
 
 @pytest.fixture
@@ -51,7 +41,7 @@ def export(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int,
     return code, captured.out, captured.err
 
 
-@pytest.mark.usefixtures("_rtx")
+@pytest.mark.usefixtures("rtx")
 def test_export_builds_the_plans_that_are_asked_for_and_its_script_asks_for_them_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -72,7 +62,7 @@ def test_export_builds_the_plans_that_are_asked_for_and_its_script_asks_for_them
     assert shlex.join([*RTX, "--target", "sm89", "--batch", "1..1..2", "--workspace-mib", "512"]) in script
 
 
-@pytest.mark.usefixtures("_rtx")
+@pytest.mark.usefixtures("rtx")
 def test_rebuild_adds_a_plan_and_inspect_shows_it(artifact: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, shown, said = export(capsys, "--rebuild", artifact, *RTX)
     assert code == 0, said
@@ -84,7 +74,7 @@ def test_rebuild_adds_a_plan_and_inspect_shows_it(artifact: Path, capsys: pytest
     assert "for sm86, batch 1, from backbone.onnx" in " ".join(capsys.readouterr().out.replace("│", "").split())
 
 
-@pytest.mark.usefixtures("_rtx")
+@pytest.mark.usefixtures("rtx")
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
@@ -145,7 +135,7 @@ def test_nothing_to_export_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert (code, "name a model with --backbone, or an artifact with --rebuild" in said) == (2, True)
 
 
-@pytest.mark.usefixtures("_rtx")
+@pytest.mark.usefixtures("rtx")
 def test_a_graph_that_cannot_be_built_names_its_node_and_leaves_the_artifact(
     artifact: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -35,6 +35,13 @@ class ILogger:
         raise NotImplementedError
 
 
+class IProgressMonitor:
+    """To be subclassed; `step_complete` says whether to go on."""
+
+    def step_complete(self, phase: str, step: int) -> bool:
+        raise NotImplementedError
+
+
 class NetworkDefinitionCreationFlag(enum.IntEnum):
     EXPLICIT_BATCH, STRONGLY_TYPED = range(2)
 
@@ -149,6 +156,7 @@ class Config:
         self.workspace: int | None = None
         self.profiles: list[Profile] = []
         self.timing_cache: TimingCache | None = None
+        self.progress_monitor: IProgressMonitor | None = None
 
     def set_flag(self, flag: BuilderFlag) -> None:
         self.flags.add(flag)
@@ -195,6 +203,8 @@ class Builder:
     def build_serialized_network(self, network: Network, config: Config) -> bytes | None:
         dynamic = any(-1 in entry.shape for entry in network.inputs)
         fault = self.fails
+        if config.progress_monitor is not None and not config.progress_monitor.step_complete("Building", 0):
+            return None
         if dynamic and not config.profiles:
             fault = "Error Code 4: API Usage Error (Network has dynamic inputs, but no optimization profile)"
         if fault is not None:
@@ -222,6 +232,7 @@ def stand_in(version: str) -> Any:
     return SimpleNamespace(
         __version__=version,
         ILogger=ILogger,
+        IProgressMonitor=IProgressMonitor,
         Builder=builder,
         OnnxParser=OnnxParser,
         NetworkDefinitionCreationFlag=NetworkDefinitionCreationFlag,

@@ -12,21 +12,13 @@ from typing import Any
 import pytest
 
 from moase_edge.config.plan import PlanSettings
-from moase_edge.engines.tensorrt.flavour import Flavour, MessageLog, find_flavour
-from moase_edge.errors import EngineError, ExportError
+from moase_edge.engines.tensorrt.flavour import Flavour, MessageLog
+from moase_edge.errors import ExportError
 from moase_edge.export.plan_builder import build_plan
 from tests.export import graphs
 
 DEIT_TINY: dict[str, Any] = {"architecture": "deit_tiny_patch16_224", "depth": 2, "num_classes": 10}
 VIT_B16: dict[str, Any] = {"architecture": "vit_base_patch16_224", "depth": 1, "num_classes": 10}
-
-
-@pytest.fixture(scope="module")
-def rtx() -> Flavour:
-    try:
-        return find_flavour("tensorrt-rtx")
-    except EngineError as exc:
-        pytest.skip(str(exc))
 
 
 @pytest.fixture(scope="module")

@@ -61,6 +61,12 @@ def make(folder: Path, build: PlanBuild, *graphs: EngineEntry, **settings: objec
     [
         (GRAPH, build_of(), (1, 1, 1), "backbone.fp32.sm87.trt10.3.engine"),
         (HALF, build_of(version="11.1.0.106"), (4, 4, 4), "backbone.fp16.b4.sm87.trt11.1.engine"),
+        (
+            HALF.model_copy(update={"file": "backbone.fp16-wide.onnx"}),
+            build_of(),
+            (1, 1, 1),
+            "backbone.fp16-wide.sm87.trt10.3.engine",
+        ),
         (HALF, build_of("tensorrt-rtx", "1.7.1.116", "sm86"), (1, 2, 8), "backbone.fp16.b1-8.sm86.rtx1.7.engine"),
     ],
 )

@@ -9,8 +9,7 @@ import pytest
 
 from moase_edge.artifact.store import MANIFEST, load_artifact
 from moase_edge.config.plan import PlanSettings
-from moase_edge.engines.tensorrt.flavour import find_flavour
-from moase_edge.errors import ArtifactError, ConfigError, EngineError, ExportError
+from moase_edge.errors import ArtifactError, ConfigError, ExportError
 from moase_edge.export import plans, rebuild
 from moase_edge.export.plan_targets import PlanRequest
 from moase_edge.export.rebuild import rebuild_artifact
@@ -19,12 +18,7 @@ from tests.blocked import run_blocked
 FOR_SM86 = PlanRequest("tensorrt-rtx", ("sm86",))
 
 
-@pytest.fixture(autouse=True)
-def _rtx() -> None:
-    try:
-        find_flavour("tensorrt-rtx")
-    except EngineError as exc:
-        pytest.skip(str(exc))
+pytestmark = pytest.mark.usefixtures("rtx")
 
 
 @pytest.fixture
