@@ -7,3 +7,4 @@ from typing import Literal
 Preset = Literal["edge", "paper", "official"]
 EngineName = Literal["auto", "ort", "ort-cuda"]
 PlanEngine = Literal["ort", "auto", "tensorrt", "tensorrt-rtx"]
+Pace = Literal["real", "full"]

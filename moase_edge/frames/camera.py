@@ -8,7 +8,6 @@ from typing import Any
 from numpy.typing import NDArray
 
 from moase_edge.errors import SourceError
-from moase_edge.frames.live import LiveSource
 from moase_edge.frames.opencv import quiet_opencv, read_capture
 
 _DEV = Path("/dev")
@@ -25,9 +24,7 @@ class CameraProducer:
         """
         import cv2
 
-        node = dev / f"video{index}"
-        if not node.exists():
-            raise SourceError(f"there is no camera {node}; {_cameras_in(dev)}")
+        node = camera_node(index, dev=dev)
         with quiet_opencv():
             self._capture = cv2.VideoCapture(index, cv2.CAP_V4L2)
         if not self._capture.isOpened():
@@ -49,13 +46,16 @@ class CameraProducer:
         self._capture.release()
 
 
-def open_camera(index: int, *, wait_s: float = 5.0) -> LiveSource:
-    """Camera `index` (/dev/videoN) as a live source that waits at most `wait_s` for each frame.
+def camera_node(index: int, *, dev: Path = _DEV) -> Path:
+    """The device of camera `index`.
 
     Raises:
-        SourceError: there is no such camera, or it cannot be opened.
+        SourceError: there is none; the message lists those that exist.
     """
-    return LiveSource(f"camera:{index}", CameraProducer(index), wait_s=wait_s)
+    node = dev / f"video{index}"
+    if not node.exists():
+        raise SourceError(f"there is no camera {node}; {_cameras_in(dev)}")
+    return node
 
 
 def _cameras_in(dev: Path) -> str:

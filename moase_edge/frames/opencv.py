@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moase_edge.errors import SourceError
+
+_HIGHEST_RATE = 1000  # containers without a rate state the ticks of their clock, such as 90000
+_MOST_FRAMES = 2**31  # containers without a frame count report numbers beyond any video
 
 
 def rgb_from_opencv(image: NDArray[Any]) -> tuple[NDArray[np.uint8], bool]:
@@ -75,3 +79,27 @@ def read_capture(capture: Any) -> NDArray[Any] | None:
     except cv2.error as exc:
         raise SourceError(f"OpenCV failed to read a frame: {exc}") from exc
     return image if read and image is not None else None
+
+
+def promised_frames(capture: Any) -> int | None:
+    """How many frames the container of an open `cv2.VideoCapture` promises; None where it promises nothing."""
+    import cv2
+
+    count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    return int(count) if math.isfinite(count) and 1 <= count < _MOST_FRAMES else None
+
+
+def stated_rate(capture: Any) -> float | None:
+    """Frames a second by the container of an open `cv2.VideoCapture`; None where it says none that can be true."""
+    import cv2
+
+    rate = float(capture.get(cv2.CAP_PROP_FPS))
+    return rate if math.isfinite(rate) and 0 < rate <= _HIGHEST_RATE else None
+
+
+def position_s(capture: Any) -> float:
+    """Time stamp of the latest frame of an open `cv2.VideoCapture`, in seconds; 0 where it has none."""
+    import cv2
+
+    stamp_ms = float(capture.get(cv2.CAP_PROP_POS_MSEC))
+    return stamp_ms / 1000 if math.isfinite(stamp_ms) and stamp_ms > 0 else 0.0

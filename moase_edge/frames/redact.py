@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import unquote, unquote_plus
 
 HIDDEN = "***"
+_SHORTEST_SECRET = 2  # a single letter would be struck out of every word
 
 # Query keys that say what is streamed, not who asks. Every other value is hidden: camera makers name the keys
 # of their credentials as they please.
@@ -38,6 +40,29 @@ def redact(uri: str) -> str:
     path = _SECRET_IN_PATH.sub(rf"\1{HIDDEN}", path)
     query = "".join(_hide_value(part) for part in re.split(r"([&;])", query))
     return printable(f"{scheme}{path}{question_mark}{query}{hash_mark}{HIDDEN if fragment else ''}")
+
+
+def scrub(text: str, uri: str) -> str:
+    """`text`, which a library wrote about `uri`, with nothing in it that `redact` would hide.
+
+    The address may stand in it whole, in part, or decoded.
+    """
+    text = text.replace(uri, redact(uri))
+    for secret in sorted(_secrets_of(uri), key=len, reverse=True):
+        text = text.replace(secret, HIDDEN)
+    return text
+
+
+def _secrets_of(uri: str) -> set[str]:
+    """What `redact` hides of an address, in every form in which a library may repeat it."""
+    address = uri.partition("://")[2] or uri
+    before, at, _ = address.rpartition("@")
+    parts = {before, *before.partition(":")[::2]} if at else set()
+    for key, _, value in (part.partition("=") for part in re.split(r"[?&;/#]", address)):
+        if value and (key.lower() not in _PLAIN_KEYS):
+            parts.add(value)
+    decoded = {unquote(part) for part in parts} | {unquote_plus(part) for part in parts}
+    return {part for part in parts | decoded if len(part) >= _SHORTEST_SECRET}
 
 
 def printable(text: str) -> str:

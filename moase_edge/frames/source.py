@@ -25,6 +25,7 @@ class SourceCounts:
         converted: delivered frames that were not RGB with 8 bits a channel.
         resized: delivered frames whose size differs from that of the frame before.
         decode_errors: reads that gave no frame although the source went on.
+        reopened: times that a source was lost and came back.
         missing: frames that a video's container promised and that did not come; known at its end.
         size: (height, width) of the last delivered frame, in pixels.
     """
@@ -35,6 +36,7 @@ class SourceCounts:
     converted: int = 0
     resized: int = 0
     decode_errors: int = 0
+    reopened: int = 0
     missing: int = 0
     size: tuple[int, int] | None = None
 
@@ -51,19 +53,22 @@ class Source(Protocol):
     """Where frames come from: a camera, a video file, pictures.
 
     A source is read once: a second `frames()` goes on where the first one stopped. It is used by one thread, and
-    closes itself at the end of a `with` block.
+    closes itself at the end of a `with` block. One that may wait long for a frame also has `stop()`, which ends
+    that wait and the frames soon, and may be called by a signal handler or another thread.
 
     Attributes:
         name: what is read, fit for printing: no credentials, no control characters.
         live: whether frames come at their own pace, so that a slow consumer misses some. Files wait.
         length: number of frames, where it is known beforehand; an upper bound for damaged files.
         counts: what happened to the frames so far.
+        trouble: why no frame comes at the moment, in words; None while frames come.
     """
 
     name: str
     live: bool
     length: int | None
     counts: SourceCounts
+    trouble: str | None = None
 
     @property
     def waiting(self) -> bool:

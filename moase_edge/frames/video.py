@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -14,13 +13,19 @@ from numpy.typing import NDArray
 
 from moase_edge.errors import SourceError
 from moase_edge.frames.frame import Frame
-from moase_edge.frames.opencv import quiet_opencv, read_capture, rgb_from_opencv
+from moase_edge.frames.opencv import (
+    position_s,
+    promised_frames,
+    quiet_opencv,
+    read_capture,
+    rgb_from_opencv,
+    stated_rate,
+)
 from moase_edge.frames.redact import printable
 from moase_edge.frames.source import Source, SourceCounts
 
 logger = logging.getLogger(__name__)
 
-_MOST_FRAMES = 2**31  # containers without a frame count report numbers beyond any video
 # In a row. A read that fails has itself looked through thousands of packets for the next picture.
 _MOST_FAILED_READS = 10_000
 
@@ -46,10 +51,12 @@ class VideoSource(Source):
         self.counts = SourceCounts()
         self._clock_ns = clock_ns
         self._position = 0
+        self._shown_s = -1.0  # before any time stamp
         _refuse_unreadable(Path(path), self.name)
         with quiet_opencv():
             self._capture: Any = _open_capture(Path(path).absolute())
-            self.length = _promised_frames(self._capture)
+            self.length = promised_frames(self._capture)
+            self.rate = stated_rate(self._capture)
             self._first = None if _is_text(self._capture) else self._read()
         if self._first is None:
             self.close()
@@ -70,6 +77,14 @@ class VideoSource(Source):
             self.counts.count(rgb, converted=converted)
             yield Frame(rgb, self._position - 1, self._clock_ns())
 
+    @property
+    def shown_s(self) -> float:
+        """When the latest frame is shown, in seconds from some moment near the first; grows from frame to frame.
+
+        Where the container has no time stamps, or some that go back, by the stated rate.
+        """
+        return self._shown_s
+
     def close(self) -> None:
         """Release the file."""
         if self._capture is not None:
@@ -81,10 +96,13 @@ class VideoSource(Source):
         """The frame at the next position, None where it cannot be decoded."""
         self._position += 1
         try:
-            return read_capture(self._capture)
+            image = read_capture(self._capture)
         except SourceError as exc:
             logger.warning("%s: %s", self.name, exc)
             return None
+        stated_s = position_s(self._capture)
+        self._shown_s = stated_s if stated_s > self._shown_s else self._shown_s + 1 / (self.rate or 1)
+        return image
 
     def _read_on(self) -> NDArray[Any] | None:
         """The next frame that can be decoded, None at the end."""
@@ -99,13 +117,13 @@ class VideoSource(Source):
 
     def _end(self) -> None:
         self.close()
-        self.counts.missing = max(0, (self.length or 0) - self.counts.delivered)
+        self.counts.missing = max(0, (self.length or 0) - self.counts.delivered - self.counts.dropped)
         if self.counts.missing:
             logger.warning(
                 "%s: the container promises %d frames, %d came: the file is damaged or truncated",
                 self.name,
                 self.length,
-                self.counts.delivered,
+                self.counts.delivered + self.counts.dropped,
             )
 
 
@@ -139,13 +157,6 @@ def _name_for_opencv(path: Path) -> Any:
         return name.decode("utf-8")
     except UnicodeDecodeError:
         return name
-
-
-def _promised_frames(capture: Any) -> int | None:
-    import cv2
-
-    count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-    return int(count) if math.isfinite(count) and 1 <= count < _MOST_FRAMES else None
 
 
 def _is_text(capture: Any) -> bool:

@@ -81,6 +81,7 @@ class Pipeline:
         self.on_batch: Callable[[Sequence[Result], Stages], None] | None = None
         self._frame_waits: Callable[[], bool] = lambda: True
         self.stopping = False
+        self._source: Source | None = None
 
     @classmethod
     def open(
@@ -207,6 +208,9 @@ class Pipeline:
     def stop(self) -> None:
         """End the run after the batch at hand. May be called from a signal handler or another thread."""
         self.stopping = True
+        stop = getattr(self._source, "stop", None)  # of one that may be waiting for a camera that is gone
+        if stop is not None:
+            stop()
 
     def close(self) -> None:
         """Release the engine."""
@@ -216,6 +220,7 @@ class Pipeline:
         self, source: str | Path | Source, max_frames: int | None, batch_size: int, journal: RotatingJsonl | None
     ) -> Generator[Result, None, None]:
         opened = open_source(str(source)) if isinstance(source, (str, Path)) else source
+        self._source = opened
         with closing(opened):
             self._frame_waits = self._asked_whether_frames_wait(opened)
             frames = islice(opened.frames(), max_frames)

@@ -1,160 +1,172 @@
 from __future__ import annotations
 
+import logging
 import threading
-from pathlib import Path
-from typing import Any, ClassVar
+import time
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from moase_edge.config.source import SourceSettings
 from moase_edge.errors import SourceError
-from moase_edge.frames.camera import CameraProducer, open_camera
-from moase_edge.frames.frame import Frame
-from moase_edge.frames.live import LiveSource
-from tests.frames.test_newest import PATIENCE_S, ScriptedProducer
+from moase_edge.frames.live import Grabbed, LiveSource, growing_pauses
+from tests.frames.test_newest import PATIENCE_S
+
+QUICK = SourceSettings(first_pause_s=0.001, most_pause_s=0.004)
+GONE = SourceError("source lost: unplugged")
 
 
 def bgr(height: int = 2, width: int = 3) -> NDArray[np.uint8]:
     return np.full((height, width, 3), (1, 2, 3), np.uint8)
 
 
+class Script:
+    """Opens a source again and again: each time it gives, or fails with, what comes next."""
+
+    def __init__(self, *openings: Sequence[Grabbed | SourceError] | SourceError) -> None:
+        self.openings = list(openings)
+        self.opened: list[FakeGrabber] = []
+
+    def __call__(self, stopped: Callable[[], bool]) -> FakeGrabber:
+        opening = self.openings.pop(0)
+        if isinstance(opening, SourceError):
+            raise opening
+        self.opened.append(FakeGrabber(list(opening)))
+        return self.opened[-1]
+
+
+class FakeGrabber:
+    """Gives its script, then waits until it is stopped."""
+
+    def __init__(self, script: list[Grabbed | SourceError]) -> None:
+        self.script = script
+        self.closed = False
+
+    def grab(self, stopped: Callable[[], bool]) -> Grabbed | None:
+        assert not self.closed
+        if not self.script:
+            while not stopped():
+                time.sleep(0.001)
+            return None
+        given = self.script.pop(0)
+        if isinstance(given, SourceError):
+            raise given
+        return given
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def grabbed(index: int, image: NDArray[Any] | None = None, failed_reads: int = 0) -> Grabbed:
+    return Grabbed(bgr() if image is None else image, index, 42, failed_reads)
+
+
 def test_live_frames_are_rgb_and_counted() -> None:
-    producer = ScriptedProducer()
-    source = LiveSource("rtsp://admin:secret@host/1", producer, wait_s=PATIENCE_S, clock_ns=lambda: 42)
-    frames = source.frames()
-    producer.put_and_wait(bgr(), bgr())
-    frame = next(frames)
-    assert (frame.image == (3, 2, 1)).all()
-    assert (frame.index, frame.captured_ns, frame.name) == (1, 42, None)
-    producer.put_and_wait(None, np.full((4, 4), 9, np.uint8))
-    grey = next(frames)
-    assert (grey.image == 9).all()
-    assert grey.image.shape == (4, 4, 3)
-    counts = source.counts
-    assert (counts.delivered, counts.dropped, counts.converted, counts.resized, counts.decode_errors) == (
-        2,
-        1,
-        1,
-        1,
-        1,
+    script = Script([grabbed(1), grabbed(4, np.full((4, 4), 9, np.uint8), failed_reads=2)])
+    with LiveSource("rtsp://admin:secret@host/1", script, QUICK) as source:
+        colour, grey = islice(source.frames(), 2)
+        assert (colour.image == (3, 2, 1)).all()
+        assert (colour.index, colour.captured_ns, colour.name) == (1, 42, None)
+        assert (grey.image == 9).all()
+        assert grey.image.shape == (4, 4, 3)
+        counts = source.counts
+        assert (counts.delivered, counts.dropped, counts.converted, counts.resized, counts.decode_errors) == (
+            *(2, 3, 1),
+            *(1, 2),
+        )
+        assert (source.name, source.live, source.length) == ("rtsp://***@host/1", True, None)
+    assert script.opened[0].closed
+
+
+def test_a_lost_source_is_opened_again_and_its_frames_go_on_counting(caplog: pytest.LogCaptureFixture) -> None:
+    script = Script(
+        [grabbed(0), grabbed(2, failed_reads=1), GONE],
+        SourceError("refused"),
+        [GONE],  # it opens, but gives nothing
+        [grabbed(1, failed_reads=1), grabbed(2, failed_reads=1)],
     )
-    assert (source.name, source.live, source.length) == ("rtsp://***@host/1", True, None)
-    producer.end()
-    source.close()
+    with caplog.at_level(logging.INFO), LiveSource("camera:0", script, QUICK) as source:
+        frames = list(islice(source.frames(), 4))
+    # 3 frames before the outage, the first of those after it was overwritten
+    assert [frame.index for frame in frames] == [0, 2, 4, 5]
+    counts = source.counts
+    assert (counts.delivered, counts.dropped, counts.reopened, counts.decode_errors) == (4, 2, 1, 2)
+    assert source.trouble is None
+    assert "source lost: unplugged; it is opened again" in caplog.text
+    assert "camera:0 cannot be opened again yet: refused" in caplog.text
+    assert "camera:0 is back after" in caplog.text
+    assert all(grabber.closed for grabber in script.opened)
 
 
-def test_closing_from_another_thread_ends_the_frames() -> None:
-    producer = ScriptedProducer()
-    source = LiveSource("x", producer, wait_s=PATIENCE_S)
-    seen: list[Frame] = []
-    consumer = threading.Thread(target=lambda: seen.extend(source.frames()))
+def test_a_source_that_never_gave_a_frame_is_lost_at_once() -> None:
+    script = Script([GONE])
+    source = LiveSource("camera:3", script, QUICK)
+    with pytest.raises(SourceError, match="source lost: unplugged"):
+        next(source.frames())
+    assert script.opened[0].closed
+
+
+def test_a_source_that_cannot_be_opened_is_refused_at_once() -> None:
+    with pytest.raises(SourceError, match="no such camera"):
+        LiveSource("camera:3", Script(SourceError("no such camera")), QUICK)
+
+
+def test_it_is_given_up_after_the_time_that_was_allowed() -> None:
+    patient = QUICK.model_copy(update={"give_up_after_s": 0.02})
+    script = Script([grabbed(0), GONE], *[SourceError("refused")] * 1000)
+    source = LiveSource("camera:0", script, patient)
+    frames = source.frames()
+    next(frames)
+    with pytest.raises(SourceError, match=r"source lost: unplugged; given up after 0.02 s"):
+        next(frames)
+    assert len(script.openings) < 1000
+
+
+def test_with_no_patience_it_is_not_opened_again() -> None:
+    script = Script([grabbed(0), GONE], [grabbed(0)])
+    source = LiveSource("camera:0", script, QUICK.model_copy(update={"give_up_after_s": 0.0}))
+    with pytest.raises(SourceError, match="given up after 0 s"):
+        list(source.frames())
+    assert len(script.openings) == 1
+
+
+def test_pauses_grow_up_to_a_limit() -> None:
+    assert list(islice(growing_pauses(1, 30), 7)) == [1, 2, 4, 8, 16, 30, 30]
+
+
+@pytest.mark.parametrize("waiting_for", ["a frame", "the next try"])
+def test_stopping_from_another_thread_ends_a_wait(waiting_for: str) -> None:
+    script = Script([grabbed(0)] if waiting_for == "a frame" else [grabbed(0), GONE])
+    source = LiveSource("x", script, SourceSettings(first_pause_s=1e6, most_pause_s=1e6))
+    frames = source.frames()
+    next(frames)
+    rest: list[Any] = []
+    consumer = threading.Thread(target=lambda: rest.extend(frames))
     consumer.start()
-    producer.put_and_wait()
-    producer.end()
-    source.close()
+    if waiting_for == "the next try":
+        until = time.monotonic() + PATIENCE_S
+        while source.trouble is None and time.monotonic() < until:
+            time.sleep(0.001)
+        assert source.trouble is not None
+        assert source.trouble.startswith("source lost 0 s ago, tried again in")
+    source.stop()
     consumer.join(PATIENCE_S)
     assert not consumer.is_alive()
-    assert seen == []
-    assert producer.closed.is_set()
-
-
-def test_leaving_the_with_block_closes_the_source() -> None:
-    producer = ScriptedProducer()
-    with LiveSource("x", producer, wait_s=PATIENCE_S) as source:
-        producer.put_and_wait(bgr(), bgr(), bgr())
-        assert next(source.frames()).index == 2
-        producer.end()
-    assert producer.closed.wait(PATIENCE_S)
-    assert source.counts.dropped == 2
-
-
-def test_a_live_source_without_frames_is_lost() -> None:
-    producer = ScriptedProducer()
-    source = LiveSource("camera:3", producer, wait_s=0.01)
-    with pytest.raises(SourceError, match="source lost: camera:3"):
-        next(source.frames())
-    producer.end()
+    assert rest == []
+    assert source.counts.reopened == 0
     source.close()
 
 
-class FakeCapture:
-    """Stands for cv2.VideoCapture: gives `script`, then nothing."""
-
-    opens: ClassVar[bool] = True
-    script: ClassVar[list[NDArray[Any] | Exception | None]] = []
-    made: ClassVar[list[FakeCapture]] = []
-
-    def __init__(self, *arguments: Any) -> None:
-        self.arguments = arguments
-        self.released = False
-        self._rest = list(self.script)
-        self.made.append(self)
-
-    def isOpened(self) -> bool:  # noqa: N802
-        return self.opens
-
-    def read(self) -> tuple[bool, NDArray[Any] | None]:
-        given = self._rest.pop(0) if self._rest else None
-        if isinstance(given, Exception):
-            raise given
-        return given is not None, given
-
-    def release(self) -> None:
-        self.released = True
-
-
-@pytest.fixture
-def capture(monkeypatch: pytest.MonkeyPatch) -> type[FakeCapture]:
-    class Capture(FakeCapture):
-        made: ClassVar[list[FakeCapture]] = []
-
-    monkeypatch.setattr(cv2, "VideoCapture", Capture)
-    return Capture
-
-
-def test_a_camera_is_opened_by_its_index_read_and_released(tmp_path: Path, capture: type[FakeCapture]) -> None:
-    (tmp_path / "video2").touch()
-    capture.script = [bgr(), None]
-    camera = CameraProducer(2, dev=tmp_path)
-    image = camera.read()
-    assert image is not None
-    assert (image == bgr()).all()
-    assert camera.read() is None
-    camera.close()
-    assert capture.made[0].arguments == (2, cv2.CAP_V4L2)
-    assert capture.made[0].released
-
-
-def test_what_opencv_raises_is_a_source_error(tmp_path: Path, capture: type[FakeCapture]) -> None:
-    (tmp_path / "video2").touch()
-    capture.script = [cv2.error("broken")]
-    with pytest.raises(SourceError, match="broken"):
-        CameraProducer(2, dev=tmp_path).read()
-
-
-def test_a_missing_camera_is_named_with_those_that_exist(tmp_path: Path, capture: type[FakeCapture]) -> None:
-    for node in ("video10", "video2", "null"):
-        (tmp_path / node).touch()
-    with pytest.raises(SourceError, match=r"no camera .*video7; there are .*video2, .*video10$"):
-        CameraProducer(7, dev=tmp_path)
-    assert capture.made == []
-
-
-def test_where_there_is_no_camera_at_all_the_message_says_so(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="has no video device at all"):
-        CameraProducer(0, dev=tmp_path)
-
-
-def test_a_camera_that_does_not_open_lists_the_others(tmp_path: Path, capture: type[FakeCapture]) -> None:
-    capture.opens = False
-    for node in ("video0", "video1"):
-        (tmp_path / node).touch()
-    with pytest.raises(SourceError, match=r"video1 cannot be opened: .*there are .*video0, .*video1"):
-        CameraProducer(1, dev=tmp_path)
-
-
-def test_a_camera_number_beyond_any_is_refused() -> None:
-    with pytest.raises(SourceError, match="there is no camera /dev/video9999"):
-        open_camera(9999)
+def test_a_closed_source_has_no_more_frames() -> None:
+    script = Script([grabbed(0), grabbed(1)])
+    source = LiveSource("x", script, QUICK)
+    frames = source.frames()
+    next(frames)
+    source.close()
+    source.close()  # closing twice is allowed
+    assert list(frames) == []
+    assert script.opened[0].closed

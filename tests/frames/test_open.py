@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from moase_edge.config.source import SourceSettings
 from moase_edge.errors import ConfigError, SourceError
+from moase_edge.frames import open as open_module
+from moase_edge.frames.child_process import ChildGrabber
 from moase_edge.frames.images import ImagesSource
 from moase_edge.frames.open import open_source
 from moase_edge.frames.video import VideoSource
+from tests.frames.test_live import FakeGrabber
 from tests.frames.test_video import write_video
 
 
@@ -71,7 +76,7 @@ def test_the_home_folder_is_expanded(folder: Path, monkeypatch: pytest.MonkeyPat
     assert names("~/[b]*.png") == ["b.png"]
 
 
-@pytest.mark.parametrize("uri", ["9999", "camera:9999", "/dev/video9999"])
+@pytest.mark.parametrize("uri", ["9999", "camera:9999", "/dev/video9999", "v4l2:/dev/video9999", "v4l2:9999"])
 def test_numbers_are_cameras(uri: str) -> None:
     with pytest.raises(SourceError, match="there is no camera /dev/video9999"):
         open_source(uri)
@@ -87,13 +92,11 @@ def test_nothing_to_run_is_a_configuration_error(tmp_path: Path, wrong: str) -> 
 @pytest.mark.parametrize(
     ("uri", "shown"),
     [
-        ("rtsp://admin:secret@cam/1", "rtsp://***@cam/1"),
-        ("http://cam/*?token=secret", "http://cam/*?token=***"),
-        ("https://cam/v", "https://cam/v"),
-        ("udp://@239.0.0.1:1234", "udp://***@239.0.0.1:1234"),
-        ("csi://0", "csi://0"),
-        ("csi:0", "csi:0"),
-        ("v4l2:/dev/video0", "v4l2:/dev/video0"),
+        ("rtmp://admin:secret@cam/1", "rtmp://***@cam/1"),
+        ("srt://cam/*?token=secret", "srt://cam/*?token=***"),
+        ("rtsp:cam", "rtsp:cam"),
+        ("csi://front", "csi://front"),
+        ("v4l2:front", "v4l2:front"),
         ("gopher://x", "gopher://x"),
         ("camera:front", "camera:front"),
         ("camera:-1", "camera:-1"),
@@ -105,7 +108,17 @@ def test_forms_that_are_not_accepted_list_those_that_are(uri: str, shown: str) -
         open_source(uri)
     message = str(caught.value)
     assert repr(shown) in message
-    for accepted in ("camera:0", "video file", "picture file", "folder", "pattern"):
+    for accepted in (
+        "camera:0",
+        "csi://0",
+        "rtsp://",
+        "http://",
+        "udp://",
+        "video file",
+        "picture file",
+        "folder",
+        "pattern",
+    ):
         assert accepted in message
     assert "secret" not in message
 
@@ -124,10 +137,47 @@ def test_a_folder_of_videos_names_one_of_them(tmp_path: Path) -> None:
     assert f"holds no picture, but 2 videos. Name one: {tmp_path / 'a.mkv'}" in str(caught.value)
 
 
-@pytest.mark.parametrize("uri", ["rtsp://cam/1", "HTTP://cam/v.mp4", "udp://@239.0.0.1:1234", "rtsp:cam"])
-def test_network_streams_are_said_to_be_unsupported(uri: str) -> None:
-    with pytest.raises(ConfigError, match="network streams are not supported yet"):
-        open_source(uri)
+@pytest.mark.parametrize(
+    "uri", ["csi://0", "csi:0", "rtsp://a:b@cam/1", "RTSPS://cam", "http://cam/v", "udp://@239.0.0.1:1"]
+)
+def test_live_sources_are_read_by_a_child(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, SourceSettings]] = []
+
+    def grabber(address: str, settings: SourceSettings, **_: object) -> ChildGrabber:
+        asked.append((address, settings))
+        raise SourceError("not now")
+
+    monkeypatch.setattr(open_module, "ChildGrabber", grabber)
+    settings = SourceSettings(wait_s=3)
+    with pytest.raises(SourceError, match="not now"):
+        open_source(uri, settings=settings)
+    assert asked == [("csi://0" if uri == "csi:0" else uri, settings)]
+
+
+def test_a_stable_name_leads_to_its_camera(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os.path, "realpath", lambda path: "/dev/video9997")
+    with pytest.raises(SourceError, match="there is no camera /dev/video9997"):
+        open_source("/dev/v4l/by-id/usb-camera")
+
+
+def test_a_video_at_real_pace_is_live_and_at_full_pace_waits(tmp_path: Path) -> None:
+    path = str(write_video(tmp_path / "x.avi", frames=3))
+    with (
+        open_source(path, pace="real") as real,
+        open_source(path, pace="full") as full,
+        open_source(path) as plain,
+    ):
+        assert (real.live, full.live, plain.live) == (True, False, False)
+        assert len(list(plain.frames())) == 3
+
+
+def test_pictures_have_no_clock_and_a_camera_no_other_pace(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match=r"is pictures, which have no clock; --pace real plays a video"):
+        open_source(str(folder), pace="real")
+    monkeypatch.setattr(open_module, "ChildGrabber", lambda *_, **__: FakeGrabber([]))
+    with pytest.raises(ConfigError, match="rtsp://cam comes at its own pace"):
+        open_source("rtsp://cam", pace="full")
+    assert open_source("rtsp://cam", pace="real").live
 
 
 def test_credentials_in_a_mistyped_address_do_not_show() -> None:

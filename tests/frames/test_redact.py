@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moase_edge.frames.redact import printable, redact, scheme_of
+from moase_edge.frames.redact import printable, redact, scheme_of, scrub
 
 
 @pytest.mark.parametrize(
@@ -72,3 +72,22 @@ def test_control_characters_and_undecodable_bytes_are_replaced() -> None:
 )
 def test_scheme_is_what_stands_before_the_colon(uri: str, scheme: str | None) -> None:
     assert scheme_of(uri) == scheme
+
+
+@pytest.mark.parametrize(
+    ("text", "scrubbed"),
+    [
+        ("cannot open rtsp://admin:pa%3Aword@cam/1?token=abc", "cannot open rtsp://***@cam/1?token=***"),
+        ("DESCRIBE /1?token=abc failed for admin:pa%3Aword", "DESCRIBE /1?token=*** failed for ***"),
+        ("password pa:word is wrong, or pa%3Aword", "password *** is wrong, or ***"),
+        ("user admin", "user ***"),
+        ("connection to tcp://cam:554 refused", "connection to tcp://cam:554 refused"),
+    ],
+)
+def test_what_a_library_writes_about_an_address_loses_its_secrets(text: str, scrubbed: str) -> None:
+    assert scrub(text, "rtsp://admin:pa%3Aword@cam/1?token=abc") == scrubbed
+
+
+def test_an_address_without_secrets_leaves_a_text_alone() -> None:
+    text = "method DESCRIBE of rtsp://cam/1?channel=1 failed: 404"
+    assert scrub(text, "rtsp://cam/1?channel=1") == text

@@ -6,7 +6,7 @@ from moase_edge.frames.source import SourceCounts
 
 
 def test_counts_start_at_zero_without_a_size() -> None:
-    assert SourceCounts() == SourceCounts(0, 0, 0, 0, 0, 0, 0, None)
+    assert SourceCounts() == SourceCounts(0, 0, 0, 0, 0, 0, 0, 0, None)
 
 
 def test_a_frame_counts_as_resized_when_its_size_differs_from_the_one_before() -> None:

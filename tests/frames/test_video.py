@@ -19,9 +19,9 @@ from moase_edge.frames.video import VideoSource
 FRAMES = 30
 
 
-def write_video(path: Path, codec: str = "MJPG", *, frames: int = FRAMES, step: int = 8) -> Path:
+def write_video(path: Path, codec: str = "MJPG", *, frames: int = FRAMES, step: int = 8, rate: float = 25) -> Path:
     """Frame i is flat: red `step` i, green 100, blue 0."""
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), 25, (64, 48))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), rate, (64, 48))
     assert writer.isOpened()
     for i in range(frames):
         writer.write(np.full((48, 64, 3), (0, 100, step * i), np.uint8))

@@ -1,0 +1,100 @@
+"""Servers on loopback that a test's sources read from."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import cv2
+import numpy as np
+
+Step = bytes | threading.Event | None
+STALL = None  # send nothing more, but keep the connection until the server ends
+PATIENCE_S = 60.0  # only ever spent by a test that fails
+
+
+def jpeg(level: int, height: int = 48, width: int = 64) -> bytes:
+    """A grey picture."""
+    return cv2.imencode(".jpg", np.full((height, width, 3), level, np.uint8))[1].tobytes()
+
+
+def part(body: bytes, *, length: bool = True) -> bytes:
+    """A part of a multipart answer with its boundary."""
+    stated = f"Content-Length: {len(body)}\r\n".encode() if length else b""
+    return b"--frame\r\nContent-Type: image/jpeg\r\n" + stated + b"\r\n" + body + b"\r\n"
+
+
+class MjpegServer(ThreadingHTTPServer):
+    """Answers connection after connection with one script each, the last one again and again.
+
+    A script is bytes to send, events to wait for, STALL.
+
+    Attributes:
+        connections: how many there were.
+        password: where set, what Basic authentication must say.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, scripts: Sequence[Sequence[Step]], password: str | None = None) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.scripts = scripts
+        self.password = password
+        self.content_type = "multipart/x-mixed-replace; boundary=frame"
+        self.connections = 0
+        self.ended = threading.Event()
+
+    def uri(self, credentials: str = "") -> str:
+        return f"http://{credentials}127.0.0.1:{self.server_port}/live"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: MjpegServer
+
+    def do_GET(self) -> None:
+        if self.path != "/live":
+            self.send_error(404)
+        elif self._refused():
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="camera"')
+            self.end_headers()
+        else:
+            self._play()
+
+    def _refused(self) -> bool:
+        password = self.server.password
+        wanted = f"Basic {base64.b64encode(password.encode()).decode()}" if password else None
+        return wanted is not None and self.headers.get("Authorization") != wanted
+
+    def _play(self) -> None:
+        script = self.server.scripts[min(self.server.connections, len(self.server.scripts) - 1)]
+        self.server.connections += 1
+        self.send_response(200)
+        self.send_header("Content-Type", self.server.content_type)
+        self.end_headers()
+        for step in script:
+            if isinstance(step, bytes):
+                self.wfile.write(step)
+            else:
+                (self.server.ended if step is STALL else step).wait(PATIENCE_S)
+
+    def log_message(self, *arguments: Any) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def mjpeg_server(*scripts: Sequence[Step], password: str | None = None) -> Iterator[MjpegServer]:
+    """A server that runs until the block ends."""
+    with MjpegServer(scripts, password) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.ended.set()
+            server.shutdown()
+            thread.join(PATIENCE_S)

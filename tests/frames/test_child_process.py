@@ -1,0 +1,177 @@
+"""The process that reads a live source: what happens to it, and what it leaves behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from moase_edge.config.source import SourceSettings
+from moase_edge.errors import SourceError
+from moase_edge.frames import child_process
+from moase_edge.frames.child_process import ChildGrabber
+from moase_edge.frames.open import open_source
+from moase_edge.frames.wire import FRAME, OPENED, Message, pack
+from tests.frames.servers import PATIENCE_S, STALL, jpeg, mjpeg_server, part
+
+# A stall is noticed soon; nothing else is cut short on a machine that is busy.
+QUICK = SourceSettings(open_s=PATIENCE_S, wait_s=0.3, first_pause_s=0.01, most_pause_s=0.05)
+PATIENT = QUICK.model_copy(update={"wait_s": PATIENCE_S})
+
+
+def children() -> set[int]:
+    """Processes that this one has started and that are still there, zombies too."""
+    own = Path(f"/proc/self/task/{threading.get_native_id()}/children")
+    tasks = own.parent.parent.glob("*/children")
+    return {int(pid) for task in tasks for pid in task.read_text().split()}
+
+
+def held() -> tuple[set[int], int, set[str]]:
+    """What a source must give back: children, open files, and threads."""
+    return children(), len(os.listdir("/proc/self/fd")), {thread.name for thread in threading.enumerate()}  # noqa: PTH208
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left() -> Iterator[None]:
+    before = held()
+    yield
+    assert held() == before
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < until, "it never happened"
+        time.sleep(0.01)
+
+
+def the_child() -> int:
+    (pid,) = children()
+    return pid
+
+
+def test_a_source_is_read_by_a_child_that_ends_with_it() -> None:
+    with mjpeg_server([part(jpeg(100)), STALL]) as server:
+        with open_source(server.uri(), settings=PATIENT) as source:
+            before_ns = time.perf_counter_ns()
+            frame = next(source.frames())
+            assert len(children()) == 1
+            assert frame.image.shape == (48, 64, 3)
+            assert abs(int(frame.image[0, 0, 0]) - 100) <= 2
+            assert frame.captured_ns < time.perf_counter_ns()
+            assert frame.captured_ns > before_ns - PATIENCE_S * 1e9  # the child's clock is this process's
+            assert frame.image.flags.owndata
+        assert children() == set()
+
+
+def test_a_child_that_is_killed_is_replaced() -> None:
+    with mjpeg_server([part(jpeg(10)), STALL], [part(jpeg(20)), STALL]) as server:
+        with open_source(server.uri(), settings=PATIENT) as source:
+            frames = source.frames()
+            next(frames)
+            os.kill(the_child(), signal.SIGKILL)
+            frame = next(frames)
+            assert abs(int(frame.image[0, 0, 0]) - 20) <= 2
+            assert (frame.index, source.counts.reopened, server.connections) == (1, 1, 2)
+
+
+def test_a_child_that_hangs_is_ended_and_replaced(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(child_process, "_END_S", 0.05)
+    with mjpeg_server([part(jpeg(10)), STALL], [part(jpeg(20)), STALL]) as server:
+        with open_source(server.uri(), settings=QUICK) as source:
+            frames = source.frames()
+            next(frames)
+            hanging = the_child()
+            os.kill(hanging, signal.SIGSTOP)
+            next(frames)
+            assert source.counts.reopened == 1
+            assert the_child() != hanging
+    assert "its reader hangs and was ended" in caplog.text
+
+
+def pretended(monkeypatch: pytest.MonkeyPatch, program: str) -> None:
+    """Have another program read the source."""
+    monkeypatch.setattr(child_process, "_PROGRAM", f"import os, sys, time; sys.stdin.readline(); {program}")
+
+
+@pytest.mark.parametrize(
+    ("says", "told"),
+    [
+        (b"\xff" * 1000, "bytes that mean nothing"),
+        (pack(Message(OPENED)) + b"\x00" * 100, "bytes that mean nothing"),
+        (pack(Message(OPENED)) + pack(Message(FRAME, 10**4, 10**4, 3)), "a frame that it does not hold"),
+    ],
+)
+def test_a_child_that_answers_garbage_is_ended(monkeypatch: pytest.MonkeyPatch, says: bytes, told: str) -> None:
+    pretended(monkeypatch, f"os.write(1, {says!r}); time.sleep(1000)")
+    monkeypatch.setattr(child_process, "_END_S", 0.05)
+    with pytest.raises(SourceError, match=f"source lost: http://x/: its reader .*{told}"):
+        grabber = ChildGrabber("http://x/", PATIENT, stopped=lambda: False)
+        with closing(grabber):
+            grabber.grab(lambda: False)
+
+
+def test_a_child_that_dies_while_opening_shows_its_last_words_without_the_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pretended(monkeypatch, "sys.exit('cannot read http://admin:pa55word@x/')")
+    with pytest.raises(SourceError) as caught:
+        ChildGrabber("http://admin:pa55word@x/", PATIENT, stopped=lambda: False)
+    assert "its reader ended with code 1 (cannot read http://***@x/)" in str(caught.value)
+    assert "pa55word" not in str(caught.value)
+
+
+def test_opening_can_be_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretended(monkeypatch, "time.sleep(1000)")
+    monkeypatch.setattr(child_process, "_END_S", 0.05)
+    ChildGrabber("http://x/", PATIENT, stopped=lambda: True).close()
+
+
+def test_the_password_is_in_no_command_line_and_in_no_environment() -> None:
+    with mjpeg_server([part(jpeg(1)), STALL], password="admin:pa55word") as server:
+        with open_source(server.uri("admin:pa55word@"), settings=PATIENT) as source:
+            next(source.frames())
+            process = Path(f"/proc/{the_child()}")
+            assert b"pa55word" not in (process / "cmdline").read_bytes()
+            assert b"pa55word" not in (process / "environ").read_bytes()
+            assert "pa55word" not in source.name
+
+
+PROGRAM = """
+import sys, time
+from moase_edge.frames.open import open_source
+source = open_source(sys.argv[1])
+next(source.frames())
+print("reading", flush=True)
+time.sleep(1000)
+"""
+
+
+def test_the_child_of_a_process_that_is_killed_ends() -> None:
+    with mjpeg_server([part(jpeg(1)), STALL]) as server:
+        command = [sys.executable, "-c", PROGRAM, server.uri()]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as parent:
+            assert parent.stdout is not None
+            assert parent.stdout.readline() == b"reading\n"
+            listed = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
+            (child,) = map(int, listed)
+            parent.kill()
+        wait_for(lambda: not Path(f"/proc/{child}").exists() or is_zombie(child))
+
+
+def is_zombie(pid: int) -> bool:
+    """Where nobody adopts orphans, as in some containers, one that ended stays listed."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
