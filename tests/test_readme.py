@@ -21,6 +21,10 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 LACKING = {
     "moase-edge export --backbone vit_b16": (1, "--checkpoint"),
     "moase-edge run --camera 0": (1, "camera"),
+    "moase-edge run --source rtsp://NAME:PASSWORD@camera.lan/stream1": (
+        1,
+        "rtsp://***@camera.lan/stream1 cannot be",
+    ),
 }
 
 

@@ -33,7 +33,7 @@ def open_source_data(uri: str) -> Source:
     if source.live:
         source.close()
         raise ConfigError(
-            f"{source.name} is a camera, which shows what it will; expected a folder or glob of pictures, or a "
+            f"{source.name} is live and shows what it will; expected a folder or glob of pictures, or a "
             "video, that were looked at. Record some first."
         )
     if source.length is not None and source.length < FEWEST_IMAGES:

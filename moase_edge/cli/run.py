@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from moase_edge.cli.interrupt import ended_by_signals
-from moase_edge.config.names import EngineName
+from moase_edge.config.names import EngineName, Pace
 
 INTERRUPTED = "interrupted before the first frame; nothing was written"
 
@@ -17,7 +17,28 @@ def run(
     context: typer.Context,
     camera: Annotated[int | None, typer.Option(min=0, help="Number of a camera: N is /dev/videoN.")] = None,
     source: Annotated[
-        str | None, typer.Option(help="A video file, a picture, a folder or a glob of pictures, camera:N.")
+        str | None,
+        typer.Option(
+            help="A video file, a picture, a folder or a glob of pictures, camera:N, v4l2:/dev/videoN, csi://N, "
+            "or a stream: rtsp://, http(s)://, udp://."
+        ),
+    ] = None,
+    pace: Annotated[
+        Pace | None,
+        typer.Option(
+            help="real: play a video by its own clock, dropping what is late; full: as fast as it is answered. "
+            "Default: full for files; cameras and streams have no other pace than real.",
+            show_default=False,
+        ),
+    ] = None,
+    give_up_after: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="End the run once a camera or stream was lost for so many seconds. Default: never; it is opened "
+            "again and again, unless it gave no frame at all.",
+            show_default=False,
+        ),
     ] = None,
     artifact: Annotated[
         Path | None, typer.Option(help="Artifact folder. Default: the newest under artifacts/.")
@@ -63,11 +84,11 @@ def run(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a report that is there.")] = False,
 ) -> None:
-    """Answer every frame of a camera or file, and learn from it.
+    """Answer every frame of a camera, stream or file, and learn from it.
 
-    Files are answered frame by frame; a camera gives its newest frame, and dropped ones are counted. The report
-    holds a line per frame, latency of every stage, plots and one HTML page; Ctrl-C ends the run and still
-    writes it.
+    Files are answered frame by frame; a camera or stream gives its newest frame, dropped ones are counted, and a
+    lost one is opened again. The report holds a line per frame, latency of every stage, plots and one HTML page;
+    Ctrl-C ends the run and still writes it.
     """
     with ended_by_signals(INTERRUPTED):
         from moase_edge.cli.run_command import RunArguments, execute, frame_budget_ms, refuse_further_words
@@ -77,6 +98,8 @@ def run(
         RunArguments(
             camera=camera,
             source=source,
+            pace=pace,
+            give_up_after_s=give_up_after,
             artifact=artifact,
             engine=engine,
             adapt=adapt,

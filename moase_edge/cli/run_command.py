@@ -20,7 +20,8 @@ from moase_edge.cli.run import INTERRUPTED
 from moase_edge.cli.run_view import RunView
 from moase_edge.config.adapt import ADAPT_PRESETS, AdaptSettings
 from moase_edge.config.base import Settings, load_settings
-from moase_edge.config.names import EngineName, Preset
+from moase_edge.config.names import EngineName, Pace, Preset
+from moase_edge.config.source import SourceSettings
 from moase_edge.errors import ConfigError
 from moase_edge.frames.open import open_source
 from moase_edge.frames.redact import redact
@@ -45,6 +46,8 @@ class RunArguments:
 
     camera: int | None
     source: str | None
+    pace: Pace | None
+    give_up_after_s: float | None
     artifact: Path | None
     engine: EngineName
     adapt: str
@@ -64,7 +67,7 @@ def execute(given: RunArguments) -> None:
     with ExitStack() as stack:
         with ended_by_signals(INTERRUPTED):
             pipeline = stack.enter_context(closing(open_pipeline(given)))
-            source = stack.enter_context(open_source(uri))
+            source = stack.enter_context(open_source(uri, pace=given.pace, settings=source_settings(given)))
         interrupted = stack.enter_context(stop_on_signals(pipeline))
         folder = report_folder(given)
         emitter = stack.enter_context(closing(open_emitter(given.emit))) if given.emit else None
@@ -116,8 +119,13 @@ def source_uri(given: RunArguments) -> str:
         ConfigError: none or both.
     """
     if (given.camera is None) == (given.source is None):
-        raise ConfigError("name one source: --camera N, or --source with a video, a folder or a glob.")
+        raise ConfigError("name one source: --camera N, or --source with a video, a folder, a glob or a stream.")
     return f"camera:{given.camera}" if given.camera is not None else str(given.source)
+
+
+def source_settings(given: RunArguments) -> SourceSettings:
+    """How a live source is waited for."""
+    return load_settings(SourceSettings, {"give_up_after_s": given.give_up_after_s})
 
 
 def refuse_useless_work(given: RunArguments) -> None:

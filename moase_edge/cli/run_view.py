@@ -16,10 +16,12 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from moase_edge.frames.source import Source
 from moase_edge.report.tables import to_rich
@@ -51,6 +53,7 @@ class RunView:
         self._shown = _is_terminal(sys.stderr) and not mixed
         self._progress = Progress(
             *_columns(known=frames is not None),
+            _Trouble(source),
             console=self._stderr,
             transient=True,
             disable=not self._shown,
@@ -92,8 +95,10 @@ class RunView:
         rate = f"{(now - before) / (now_s - began_s):.1f} fps" if now > before else ""
         if not self._source.live:
             return rate
-        dropped = self._source.counts.dropped
-        return f"{rate}, age {result.age_ms:.0f} ms" + (f", {dropped} dropped" if dropped else "")
+        counts = self._source.counts
+        told = {"dropped": counts.dropped, "times lost": counts.reopened}
+        troubles = "".join(f", {number} {name}" for name, number in told.items() if number)
+        return f"{rate}, age {result.age_ms:.0f} ms{troubles}"
 
     def finish(self, folder: Path, report: RunReport) -> None:
         """End the progress, print the figures of the whole run and where its report is."""
@@ -113,6 +118,18 @@ class RunView:
         summaries = self._pipeline.record.profile.summaries()
         parts = [f"{summaries[s].p50_ms:.1f} ms {s}" for s in _SPEED_STAGES if s in summaries]
         return [f"Speed (median): {', '.join(parts)} per frame."] if parts else []
+
+
+class _Trouble(ProgressColumn):
+    """Why no frame comes, as long as that lasts."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__()
+        self._source = source
+
+    def render(self, _task: Task) -> Text:
+        # A source of the user's own need not know the word.
+        return Text(getattr(self._source, "trouble", None) or "", style="red")
 
 
 def _is_terminal(stream: TextIO | None) -> bool:

@@ -15,7 +15,8 @@ class Frame:
     Attributes:
         image: H x W x 3, RGB, uint8, C-contiguous; owned by the frame.
         index: position in the source from 0, counting frames that were dropped or skipped before it.
-        captured_ns: `time.perf_counter_ns()` when the frame reached this process.
+        captured_ns: `time.perf_counter_ns()` when the frame was there to be taken: read from a file, decoded from
+            a camera or stream, or due in a video that is played by its own clock.
         name: the file it came from, for folders and globs.
         label: class index, where the stream is labelled.
         domain: name of the shift it shows, where the stream says so.

@@ -27,8 +27,8 @@ class Result:
         entropy: of the softmax, in nats; None where a logit is not finite.
         frozen_prediction: class index of the frozen answer; None as above, or as for `prediction`.
         timings_ms: duration of each stage so far, of the whole batch.
-        age_ms: from the frame's arrival in this process to this answer.
-        timestamp_s: Unix time of that arrival, by the system's clock.
+        age_ms: from the moment at which the frame was there (`Frame.captured_ns`) to this answer.
+        timestamp_s: Unix time of that moment, by the system's clock.
     """
 
     frame: Frame

@@ -24,7 +24,7 @@ PAGE = "report.html"
 PICTURES = ("latency.png", "adaptation.png", "errors.png")
 
 # Counts of a source that tell of something lost or bent.
-_TROUBLES = ("dropped", "skipped", "converted", "resized", "decode_errors", "missing")
+_TROUBLES = ("dropped", "skipped", "converted", "resized", "decode_errors", "reopened", "missing")
 
 # Titles with units, for what an update reports.
 _TITLES = {

@@ -113,7 +113,9 @@ def run_and_report(
         results = pipeline.run(source, max_frames=max_frames, batch_size=batch_size, journal=journal)
         failure = _consume(results, on_result)
     timing = _timing(started_at, perf_counter() - began_s, pipeline.record.counts["frames"])
-    shown = {"source": source.name, "adapt": pipeline.schedule.mode, "batch_size": batch_size}
+    pace = "real" if source.live else "full"
+    mode = pipeline.schedule.mode
+    shown = {"source": source.name, "pace": pace, "adapt": mode, "batch_size": batch_size}
     ended = _why_ended(pipeline, failure, max_frames)
     report = _report_of(pipeline, source, {**facts, **shown, **timing}, ended, journal.lost_lines)
     try:

@@ -37,7 +37,7 @@ def test_a_camera_is_refused_and_released(monkeypatch: pytest.MonkeyPatch) -> No
     camera = ListSource([])
     camera.live, camera.name = True, "camera:0"
     monkeypatch.setattr(source_data, "open_source", lambda uri: camera)
-    with pytest.raises(ConfigError, match="camera:0 is a camera"):
+    with pytest.raises(ConfigError, match="camera:0 is live"):
         open_source_data("0")
     assert camera.closed == 1
 

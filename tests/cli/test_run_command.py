@@ -32,6 +32,8 @@ from tests.runtime.fakes import LevelMethod, ListSource, frames, pipeline_of
 GIVEN = RunArguments(
     camera=None,
     source="video.mp4",
+    pace=None,
+    give_up_after_s=None,
     artifact=None,
     engine="auto",
     adapt="every",

@@ -89,6 +89,19 @@ def test_a_live_source_shows_age_and_dropped_frames_and_no_end() -> None:
     assert "left" not in line
 
 
+def test_an_outage_is_shown_while_it_lasts_and_counted_afterwards() -> None:
+    source = ListSource([])
+    source.live, source.length = True, None
+    source.trouble = "source lost 3 s ago, tried again in 2 s"
+    source.counts.reopened = 2
+    _, line = shown_on_terminal(source, frames=None)
+    assert "source lost 3 s ago, tried again in 2 s" in line
+    assert "age 12 ms, 2 times lost" in line
+    source.trouble = None
+    _, line = shown_on_terminal(source, frames=None)
+    assert "ago" not in line
+
+
 def test_names_are_shortened_and_never_read_as_markup() -> None:
     source = ListSource([])
     source.name = "/a/very/long/way/to/a/video/called/[red]holiday.mp4"

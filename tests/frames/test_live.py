@@ -89,7 +89,7 @@ def test_a_lost_source_is_opened_again_and_its_frames_go_on_counting(caplog: pyt
         [GONE],  # it opens, but gives nothing
         [grabbed(1, failed_reads=1), grabbed(2, failed_reads=1)],
     )
-    with caplog.at_level(logging.INFO), LiveSource("camera:0", script, QUICK) as source:
+    with caplog.at_level(logging.INFO, logger="moase_edge"), LiveSource("camera:0", script, QUICK) as source:
         frames = list(islice(source.frames(), 4))
     # 3 frames before the outage, the first of those after it was overwritten
     assert [frame.index for frame in frames] == [0, 2, 4, 5]

@@ -147,8 +147,10 @@ server.get_mount_points().add_factory("/live", media)
 if len(sys.argv) > 3:
     auth, token = GstRtspServer.RTSPAuth(), GstRtspServer.RTSPToken()
     token.set_string("media.factory.role", "user")
-    media.add_role_from_structure(Gst.Structure.new_from_string(
-        "user, media.factory.access=(boolean)true, media.factory.construct=(boolean)true")[0])
+    role = Gst.Structure.new_empty("user")
+    role.set_value("media.factory.access", True)
+    role.set_value("media.factory.construct", True)
+    media.add_role_from_structure(role)
     auth.add_basic(GstRtspServer.RTSPAuth.make_basic(*sys.argv[3].split(":")), token)
     server.set_auth(auth)
 server.attach(None)
@@ -169,7 +171,10 @@ class RtspServer:
         command = [PYTHON_OF_DEBIAN, "-c", RTSP_SERVER, str(port), H264, *([password] if password else [])]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         assert self._process.stdout is not None
-        self.port = int(self._process.stdout.readline())
+        said = self._process.stdout.readline()
+        if not said:
+            self.end()
+        self.port = int(said)
 
     def uri(self, credentials: str = "", path: str = "live") -> str:
         return f"rtsp://{credentials}127.0.0.1:{self.port}/{path}"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter_ns
@@ -12,10 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from moase_edge.config.source import SourceSettings
 from moase_edge.errors import ConfigError, SourceError
+from moase_edge.frames.live import LiveSource
 from moase_edge.report.files import RotatingJsonl
 from moase_edge.runtime.method import Prediction
 from moase_edge.runtime.stages import Stages
+from tests.frames.test_live import Script, grabbed
 from tests.runtime.fakes import LevelMethod, ListSource, LogitsMethod, frames, picture, pipeline_of
 
 
@@ -78,6 +82,16 @@ def test_stop_ends_the_run_after_the_batch_at_hand_and_learns_from_it() -> None:
     assert method.log[-1] == ("learn", [2, 0])
     assert pipeline.stopping
     assert source.closed == 1
+
+
+def test_stop_ends_a_wait_for_a_live_source_too() -> None:
+    source = LiveSource("camera:0", Script([grabbed(0)]), SourceSettings())
+    pipeline = pipeline_of(LevelMethod())
+    results = pipeline.run(source)
+    next(results)
+    threading.Timer(0.01, pipeline.stop).start()
+    assert list(results) == []  # its only frame was taken: it would wait for ever
+    assert pipeline.stopping
 
 
 def test_a_stopped_pipeline_runs_again() -> None:
