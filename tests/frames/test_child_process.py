@@ -169,12 +169,12 @@ def test_the_child_of_a_process_that_is_killed_ends() -> None:
             listed = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
             (child,) = map(int, listed)
             parent.kill()
-        wait_for(lambda: not Path(f"/proc/{child}").exists() or is_zombie(child))
+        wait_for(lambda: is_gone(child))
 
 
-def is_zombie(pid: int) -> bool:
-    """Where nobody adopts orphans, as in some containers, one that ended stays listed."""
+def is_gone(pid: int) -> bool:
+    """Where nobody adopts orphans, as in some containers, one that ended stays listed as a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return True

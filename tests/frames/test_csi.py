@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
+import cv2
 import pytest
 
 from moase_edge.errors import SourceError
 from moase_edge.frames import csi
 from moase_edge.frames.csi import GstLaunch, csi_pipeline
+from moase_edge.frames.open import open_source
 from tests.debian import needs_debian
+from tests.frames.test_child_process import PATIENT, is_gone, the_child, wait_for
 
 
 def test_the_pipeline_of_a_csi_camera_names_sensor_size_and_rate() -> None:
@@ -76,3 +80,49 @@ def test_a_camera_that_is_not_there_is_refused_and_gstreamer_quoted(capfd: pytes
     with pytest.raises(SourceError, match="the camera is gone, or was never there"):
         GstLaunch(csi_pipeline(0), width=csi.WIDTH, height=csi.HEIGHT)
     assert "nvarguscamerasrc" in capfd.readouterr().err
+
+
+PRETENDED = """#!{python}
+import os, pathlib, sys
+folder = pathlib.Path({folder!r})
+(folder / "asked").write_text(" ".join(sys.argv[1:]))
+(folder / "pid").write_text(str(os.getpid()))
+while True:
+    os.write(1, bytes([7]) * ({width} * {height} * 3))
+"""
+
+
+@pytest.fixture
+def pretended_gstreamer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A gst-launch-1.0 that gives pictures without a camera; the folder where it says what it was asked."""
+    program = tmp_path / csi.PROGRAM
+    program.write_text(
+        PRETENDED.format(python=sys.executable, folder=str(tmp_path), width=csi.WIDTH, height=csi.HEIGHT)
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    return tmp_path
+
+
+@pytest.mark.skipif(
+    cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER),
+    reason="this OpenCV has GStreamer and needs no child for it",
+)
+def test_a_csi_camera_is_read_through_gst_launch_which_ends_with_its_reader(pretended_gstreamer: Path) -> None:
+    def launched() -> int:
+        return int((pretended_gstreamer / "pid").read_text())
+
+    with open_source("csi://0", settings=PATIENT) as source:
+        frames = source.frames()
+        assert (next(frames).image == 7).all()
+        assert source.counts.size == (csi.HEIGHT, csi.WIDTH)
+        asked = (pretended_gstreamer / "asked").read_text()
+        assert asked == f"-q {csi_pipeline(0)} ! fdsink fd=1"
+        first = launched()
+        os.kill(the_child(), signal.SIGKILL)
+        next(frames)
+        wait_for(lambda: is_gone(first))
+        assert source.counts.reopened == 1
+        second = launched()
+        assert second != first
+    wait_for(lambda: is_gone(second))

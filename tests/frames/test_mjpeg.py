@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import socket
 import threading
 from itertools import islice
 
@@ -134,6 +135,13 @@ def test_a_path_that_does_not_exist_is_refused_at_once() -> None:
     with mjpeg_server() as server:
         with pytest.raises(SourceError, match=r"/other answered 404 Not Found; the camera's manual"):
             open_source(server.uri().replace("/live", "/other"), settings=PATIENT)
+
+
+def test_a_server_that_accepts_and_says_nothing_is_refused_in_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        uri = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        with pytest.raises(SourceError, match="cannot be reached: timed out"):
+            open_http(uri, PATIENT.model_copy(update={"open_s": 0.1}))
 
 
 def test_a_server_that_does_not_exist_is_refused_at_once() -> None:
