@@ -22,6 +22,8 @@ class SourceSettings(Settings):
         most_pause_s: up to this.
         give_up_after_s: seconds without a frame after which the run ends; None tries for ever. A source that never
             gave a frame is not tried again.
+        decode_threads: of FFmpeg, for network streams; each beyond the first delays every picture by one, but 4K
+            may need them.
         rtsp_transport: what carries the pictures of an RTSP stream; udp loses some where the network is busy.
     """
 
@@ -30,6 +32,7 @@ class SourceSettings(Settings):
     first_pause_s: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     most_pause_s: float = Field(default=30.0, gt=0, allow_inf_nan=False)
     give_up_after_s: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    decode_threads: int = Field(default=1, ge=1, le=64)
     rtsp_transport: RtspTransport = "tcp"
 
     @model_validator(mode="after")

@@ -6,6 +6,7 @@ import json
 import logging
 import mmap
 import os
+import re
 import select
 import signal
 import subprocess
@@ -36,6 +37,7 @@ _START_S = 20.0  # for Python and OpenCV to load on a machine that is busy, besi
 _GRACE_S = 1.0  # the child's own time limits come first: they say more
 _END_S = 1.5
 _MOST_ERROR_BYTES = 65_536
+_LIBRARY = re.compile(r"^(\[[^\]]*\] *)+")  # which FFmpeg names before its message
 
 
 class ChildGrabber:
@@ -188,7 +190,8 @@ class ChildGrabber:
         except BlockingIOError:
             return ""
         lines = [line for line in written.decode("utf-8", "replace").splitlines() if line.strip()]
-        return f" ({printable(scrub(lines[-1].strip(), self._uri))})" if lines else ""
+        last = _LIBRARY.sub("", lines[-1].strip()) if lines else ""
+        return f" ({printable(scrub(last, self._uri))})" if last else ""
 
     def _pixels(self, message: Message) -> NDArray[Any]:
         if self._mapped is None or len(self._mapped) < message.nbytes:

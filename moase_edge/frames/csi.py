@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from moase_edge.config.source import SourceSettings
 from moase_edge.errors import SourceError
 from moase_edge.frames.newest import Producer
-from moase_edge.frames.opencv import quiet_opencv, read_capture
+from moase_edge.frames.opencv import CaptureProducer, quiet_opencv
 
 WIDTH, HEIGHT, RATE = 1280, 720, 30  # every Jetson camera in use has a mode of at least these
 PROGRAM = "gst-launch-1.0"
@@ -49,37 +49,23 @@ def open_csi(uri: str, _settings: SourceSettings) -> Producer:
 
     pipeline = csi_pipeline(int(uri.removeprefix("csi://")))
     if cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
-        return OpenCvPipeline(pipeline)
+        return open_pipeline(pipeline)
     return GstLaunch(pipeline, width=WIDTH, height=HEIGHT)
 
 
-class OpenCvPipeline:
-    """A pipeline in an OpenCV that was built with GStreamer, as JetPack's is."""
+def open_pipeline(pipeline: str) -> CaptureProducer:
+    """Start a pipeline, which gives BGR and has no sink yet, in an OpenCV that was built with GStreamer.
 
-    def __init__(self, pipeline: str) -> None:
-        """Start `pipeline`, which gives BGR and has no sink yet.
+    Raises:
+        SourceError: it does not start.
+    """
+    import cv2
 
-        Raises:
-            SourceError: it does not start.
-        """
-        import cv2
-
-        with quiet_opencv():
-            self._capture = cv2.VideoCapture(f"{pipeline} ! appsink drop=true max-buffers=1", cv2.CAP_GSTREAMER)
-        if not self._capture.isOpened():
-            raise SourceError(f"GStreamer cannot start the camera; try: {PROGRAM} {pipeline} ! fakesink")
-
-    def read(self) -> NDArray[Any] | None:
-        """The next frame, BGR; None where it gave none.
-
-        Raises:
-            SourceError: OpenCV failed.
-        """
-        return read_capture(self._capture)
-
-    def close(self) -> None:
-        """Stop the pipeline."""
-        self._capture.release()
+    with quiet_opencv():
+        capture = cv2.VideoCapture(f"{pipeline} ! appsink drop=true max-buffers=1", cv2.CAP_GSTREAMER)
+    if not capture.isOpened():
+        raise SourceError(f"GStreamer cannot start the camera; try: {PROGRAM} {pipeline} ! fakesink")
+    return CaptureProducer(capture)
 
 
 class GstLaunch:

@@ -81,6 +81,25 @@ def read_capture(capture: Any) -> NDArray[Any] | None:
     return image if read and image is not None else None
 
 
+class CaptureProducer:
+    """Blocking reads from an open `cv2.VideoCapture`, which it owns."""
+
+    def __init__(self, capture: Any) -> None:
+        self._capture = capture
+
+    def read(self) -> NDArray[Any] | None:
+        """The next frame, in OpenCV's channel order; None where there was none in time.
+
+        Raises:
+            SourceError: OpenCV failed.
+        """
+        return read_capture(self._capture)
+
+    def close(self) -> None:
+        """Release the device."""
+        self._capture.release()
+
+
 def promised_frames(capture: Any) -> int | None:
     """How many frames the container of an open `cv2.VideoCapture` promises; None where it promises nothing."""
     import cv2

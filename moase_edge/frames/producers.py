@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from moase_edge.config.source import SourceSettings
 from moase_edge.errors import ConfigError
-from moase_edge.frames.camera import CameraProducer
+from moase_edge.frames.camera import open_camera
 from moase_edge.frames.csi import open_csi
 from moase_edge.frames.mjpeg import open_http
 from moase_edge.frames.newest import Producer
@@ -28,7 +28,7 @@ def open_producer(uri: str, settings: SourceSettings) -> Producer:
 
 
 def _open_camera(uri: str, _settings: SourceSettings) -> Producer:
-    return CameraProducer(int(uri.partition(":")[2]))
+    return open_camera(int(uri.partition(":")[2]))
 
 
 PRODUCERS: dict[str, Callable[[str, SourceSettings], Producer]] = {

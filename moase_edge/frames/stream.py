@@ -71,6 +71,8 @@ def _open(uri: str, settings: SourceSettings) -> Any:
         round(1000 * settings.open_s),
         cv2.CAP_PROP_READ_TIMEOUT_MSEC,
         round(1000 * settings.wait_s),
+        cv2.CAP_PROP_N_THREADS,
+        settings.decode_threads,
     ]
     with _ffmpeg_told(ffmpeg_options(uri, settings)), quiet_opencv():
         return cv2.VideoCapture(_bound_to_loopback(uri), cv2.CAP_FFMPEG, limits)

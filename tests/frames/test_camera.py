@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from moase_edge.errors import SourceError
-from moase_edge.frames.camera import CameraProducer
+from moase_edge.frames.camera import open_camera
 
 
 def bgr(height: int = 2, width: int = 3) -> NDArray[np.uint8]:
@@ -54,7 +54,7 @@ def capture(monkeypatch: pytest.MonkeyPatch) -> type[FakeCapture]:
 def test_a_camera_is_opened_by_its_index_read_and_released(tmp_path: Path, capture: type[FakeCapture]) -> None:
     (tmp_path / "video2").touch()
     capture.script = [bgr(), None]
-    camera = CameraProducer(2, dev=tmp_path)
+    camera = open_camera(2, dev=tmp_path)
     image = camera.read()
     assert image is not None
     assert (image == bgr()).all()
@@ -68,20 +68,20 @@ def test_what_opencv_raises_is_a_source_error(tmp_path: Path, capture: type[Fake
     (tmp_path / "video2").touch()
     capture.script = [cv2.error("broken")]
     with pytest.raises(SourceError, match="broken"):
-        CameraProducer(2, dev=tmp_path).read()
+        open_camera(2, dev=tmp_path).read()
 
 
 def test_a_missing_camera_is_named_with_those_that_exist(tmp_path: Path, capture: type[FakeCapture]) -> None:
     for node in ("video10", "video2", "null"):
         (tmp_path / node).touch()
     with pytest.raises(SourceError, match=r"no camera .*video7; there are .*video2, .*video10$"):
-        CameraProducer(7, dev=tmp_path)
+        open_camera(7, dev=tmp_path)
     assert capture.made == []
 
 
 def test_where_there_is_no_camera_at_all_the_message_says_so(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="has no video device at all"):
-        CameraProducer(0, dev=tmp_path)
+        open_camera(0, dev=tmp_path)
 
 
 def test_a_camera_that_does_not_open_lists_the_others(tmp_path: Path, capture: type[FakeCapture]) -> None:
@@ -89,4 +89,4 @@ def test_a_camera_that_does_not_open_lists_the_others(tmp_path: Path, capture: t
     for node in ("video0", "video1"):
         (tmp_path / node).touch()
     with pytest.raises(SourceError, match=r"video1 cannot be opened: .*there are .*video0, .*video1"):
-        CameraProducer(1, dev=tmp_path)
+        open_camera(1, dev=tmp_path)

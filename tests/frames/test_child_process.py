@@ -114,6 +114,7 @@ def pretended(monkeypatch: pytest.MonkeyPatch, program: str) -> None:
         (pack(Message(OPENED)) + b"\x00" * 100, "bytes that mean nothing"),
         (pack(Message(OPENED)) + pack(Message(FRAME, 10**4, 10**4, 3)), "a frame that it does not hold"),
     ],
+    ids=["noise", "zeros after a good beginning", "a frame beyond the memory"],
 )
 def test_a_child_that_answers_garbage_is_ended(monkeypatch: pytest.MonkeyPatch, says: bytes, told: str) -> None:
     pretended(monkeypatch, f"os.write(1, {says!r}); time.sleep(1000)")
@@ -148,6 +149,21 @@ def test_the_password_is_in_no_command_line_and_in_no_environment() -> None:
             assert b"pa55word" not in (process / "cmdline").read_bytes()
             assert b"pa55word" not in (process / "environ").read_bytes()
             assert "pa55word" not in source.name
+
+
+@pytest.mark.slow
+def test_a_hundred_outages_leave_nothing_behind() -> None:
+    with mjpeg_server([part(jpeg(1))]) as server:
+        with open_source(server.uri(), settings=PATIENT) as source:
+            frames = source.frames()
+            next(frames)
+            before = held()
+            for _ in range(100):
+                next(frames)
+            assert source.counts.reopened == 100
+            assert len(children()) == 1
+            for left, there_before in zip(held()[1:], before[1:], strict=True):
+                assert left <= there_before
 
 
 PROGRAM = """

@@ -8,9 +8,10 @@ from pathlib import Path
 import cv2
 import pytest
 
+from moase_edge.config.source import SourceSettings
 from moase_edge.errors import SourceError
 from moase_edge.frames import csi
-from moase_edge.frames.csi import GstLaunch, csi_pipeline
+from moase_edge.frames.csi import GstLaunch, csi_pipeline, open_csi
 from moase_edge.frames.open import open_source
 from tests.debian import needs_debian
 from tests.frames.test_child_process import PATIENT, is_gone, the_child, wait_for
@@ -24,6 +25,26 @@ def test_the_pipeline_of_a_csi_camera_names_sensor_size_and_rate() -> None:
         "queue leaky=downstream max-size-buffers=1 ! "
         "videoconvert ! video/x-raw,width=1920,height=1080,format=BGR"
     )
+
+
+def test_an_opencv_with_gstreamer_needs_no_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    class Capture:
+        def __init__(self, *arguments: object) -> None:
+            asked.append(arguments)
+
+        def isOpened(self) -> bool:  # noqa: N802
+            return len(asked) == 1
+
+    monkeypatch.setattr(cv2, "VideoCapture", Capture)
+    monkeypatch.setattr(cv2.videoio_registry, "hasBackend", lambda backend: backend == cv2.CAP_GSTREAMER)
+    open_csi("csi://1", SourceSettings())
+    assert asked == [(f"{csi_pipeline(1)} ! appsink drop=true max-buffers=1", cv2.CAP_GSTREAMER)]
+    with pytest.raises(
+        SourceError, match=r"cannot start the camera; try: gst-launch-1.0 nvarguscamerasrc sensor-id=1"
+    ):
+        open_csi("csi://1", SourceSettings())
 
 
 def test_without_gstreamer_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

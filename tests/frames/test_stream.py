@@ -7,7 +7,6 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -16,11 +15,13 @@ import pytest
 
 from moase_edge.config.source import SourceSettings
 from moase_edge.errors import SourceError
+from moase_edge.frames.mjpeg import open_http
 from moase_edge.frames.open import open_source
 from moase_edge.frames.stream import StreamProducer, ffmpeg_options
 from tests.debian import needs_debian
-from tests.frames.servers import PATIENCE_S, jpeg, mjpeg_server
+from tests.frames.servers import PATIENCE_S, mjpeg_server
 from tests.frames.test_child_process import QUICK, wait_for
+from tests.frames.test_video import write_video
 
 DATAGRAM = 7 * 188  # packets of a transport stream
 SLOW = QUICK.model_copy(update={"wait_s": 2.0})
@@ -98,13 +99,12 @@ def test_a_udp_port_that_nobody_sends_to_is_refused_in_time() -> None:
             open_source(f"udp://127.0.0.1:{sender.port}", settings=quick)
 
 
-def test_a_picture_over_http_is_no_stream() -> None:
-    """It answers with another type than multipart, so FFmpeg is asked."""
-    with mjpeg_server([jpeg(10)]) as server:
-        server.content_type = "image/jpeg"
-        with pytest.raises(SourceError, match=r"source lost: .*the stream ended|not a live stream"):
-            with open_source(server.uri(), settings=SLOW) as source:
-                list(islice(source.frames(), 3))
+def test_a_video_file_over_http_is_no_live_stream(tmp_path: Path) -> None:
+    video = write_video(tmp_path / "x.avi", frames=3).read_bytes()
+    with mjpeg_server([video]) as server:
+        server.content_type = "video/x-msvideo"
+        with pytest.raises(SourceError, match=r"/live is a video of 3 frames, not a live stream; download it"):
+            open_http(server.uri(), SLOW)
 
 
 def test_rtsp_goes_over_tcp_unless_told_otherwise() -> None:
