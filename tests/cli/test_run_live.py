@@ -10,8 +10,8 @@ import pytest
 
 from moase_edge.cli import main
 from tests.cli.commands import start, write_video
+from tests.frames.processes import children
 from tests.frames.servers import STALL, jpeg, mjpeg_server, part
-from tests.frames.test_child_process import children
 
 PASSWORD = "pa55word"
 

@@ -38,7 +38,7 @@ class MjpegServer(ThreadingHTTPServer):
         password: where set, what Basic authentication must say.
     """
 
-    daemon_threads = True
+    daemon_threads = False  # closing it waits for them
 
     def __init__(self, scripts: Sequence[Sequence[Step]], password: str | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -47,6 +47,9 @@ class MjpegServer(ThreadingHTTPServer):
         self.content_type = "multipart/x-mixed-replace; boundary=frame"
         self.connections = 0
         self.ended = threading.Event()
+
+    def handle_error(self, *arguments: Any) -> None:
+        """A client that has hung up is no error here."""
 
     def uri(self, credentials: str = "") -> str:
         return f"http://{credentials}127.0.0.1:{self.server_port}/live"

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -21,44 +18,14 @@ from moase_edge.frames import child_process
 from moase_edge.frames.child_process import ChildGrabber
 from moase_edge.frames.open import open_source
 from moase_edge.frames.wire import FRAME, OPENED, Message, pack
+from tests.frames.processes import children, held, is_gone, the_child, wait_for
 from tests.frames.servers import PATIENCE_S, STALL, jpeg, mjpeg_server, part
 
+pytestmark = pytest.mark.usefixtures("nothing_is_left")
+
 # A stall is noticed soon; nothing else is cut short on a machine that is busy.
-QUICK = SourceSettings(open_s=PATIENCE_S, wait_s=0.3, first_pause_s=0.01, most_pause_s=0.05)
+QUICK = SourceSettings(open_s=PATIENCE_S, wait_s=1.5, first_pause_s=0.01, most_pause_s=0.05)
 PATIENT = QUICK.model_copy(update={"wait_s": PATIENCE_S})
-
-
-def children() -> set[int]:
-    """Processes that this one has started and that are still there, zombies too."""
-    own = Path(f"/proc/self/task/{threading.get_native_id()}/children")
-    tasks = own.parent.parent.glob("*/children")
-    return {int(pid) for task in tasks for pid in task.read_text().split()}
-
-
-def held() -> tuple[set[int], int, set[str]]:
-    """What a source must give back: children, open files, and threads."""
-    return children(), len(os.listdir("/proc/self/fd")), {thread.name for thread in threading.enumerate()}  # noqa: PTH208
-
-
-@pytest.fixture(autouse=True)
-def _nothing_is_left() -> Iterator[None]:
-    gc.collect()  # what other tests have left goes now, and not while this one counts
-    before = held()
-    yield
-    for left, there_before in zip(held(), before, strict=True):
-        assert left <= there_before
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < until, "it never happened"
-        time.sleep(0.01)
-
-
-def the_child() -> int:
-    (pid,) = children()
-    return pid
 
 
 def test_a_source_is_read_by_a_child_that_ends_with_it() -> None:
@@ -186,11 +153,3 @@ def test_the_child_of_a_process_that_is_killed_ends() -> None:
             (child,) = map(int, listed)
             parent.kill()
         wait_for(lambda: is_gone(child))
-
-
-def is_gone(pid: int) -> bool:
-    """Where nobody adopts orphans, as in some containers, one that ended stays listed as a zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True

@@ -14,7 +14,8 @@ from moase_edge.frames import csi
 from moase_edge.frames.csi import GstLaunch, csi_pipeline, open_csi
 from moase_edge.frames.open import open_source
 from tests.debian import needs_debian
-from tests.frames.test_child_process import PATIENT, is_gone, the_child, wait_for
+from tests.frames.processes import is_gone, the_child, wait_for
+from tests.frames.test_child_process import PATIENT
 
 
 def test_the_pipeline_of_a_csi_camera_names_sensor_size_and_rate() -> None:

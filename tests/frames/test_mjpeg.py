@@ -13,6 +13,8 @@ from moase_edge.frames.open import open_source
 from tests.frames.servers import STALL, jpeg, mjpeg_server, part
 from tests.frames.test_child_process import PATIENT, QUICK
 
+pytestmark = pytest.mark.usefixtures("nothing_is_left")
+
 
 def levels(body: bytes, boundary: str = "frame") -> list[int | None]:
     """The grey of each picture, None for a part that is none, up to the end of the body."""
@@ -98,7 +100,7 @@ def test_garbage_between_pictures_is_counted_and_the_stream_goes_on() -> None:
 @pytest.mark.parametrize("script", [[part(jpeg(10)), STALL], [part(jpeg(10))], [part(jpeg(10)), b"\xff" * 100]])
 def test_a_stream_that_stalls_or_breaks_off_is_opened_again(script: list[bytes | None]) -> None:
     with mjpeg_server(script, [part(jpeg(20)), STALL]) as server:
-        with open_source(server.uri(), settings=QUICK) as source:
+        with open_source(server.uri(), settings=QUICK if STALL in script else PATIENT) as source:
             first, second = islice(source.frames(), 2)
             assert round(float(first.image.mean())) in range(8, 13)
             assert round(float(second.image.mean())) in range(18, 23)
@@ -107,7 +109,7 @@ def test_a_stream_that_stalls_or_breaks_off_is_opened_again(script: list[bytes |
 
 def test_a_server_that_is_gone_is_waited_for_and_found_again() -> None:
     with mjpeg_server([part(jpeg(10))]) as server:
-        uri, settings = server.uri(), QUICK.model_copy(update={"give_up_after_s": 0.2})
+        uri, settings = server.uri(), PATIENT.model_copy(update={"give_up_after_s": 0.2})
         with open_source(uri, settings=settings) as source:
             frames = source.frames()
             next(frames)
