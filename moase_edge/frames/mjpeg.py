@@ -106,7 +106,7 @@ def open_http(uri: str, settings: SourceSettings) -> Producer:
         SourceError: there is no such server, it refuses, or what it sends is no live stream.
     """
     try:
-        answer = _opener(uri).open(_without_credentials(uri), timeout=settings.open_s)
+        answer = _ask(uri, settings.open_s)
     except HTTPError as exc:
         exc.close()
         raise SourceError(f"{redact(uri)} answered {exc.code} {exc.reason}{_HINTS.get(exc.code, '')}") from exc
@@ -121,8 +121,8 @@ def open_http(uri: str, settings: SourceSettings) -> Producer:
 
 
 _HINTS = {
-    401: "; give name and password as http://NAME:PASSWORD@HOST/...",
-    403: "; name and password are wrong, or may not see it",
+    401: "; give name and password as http://NAME:PASSWORD@HOST/..., or check those that were given",
+    403: "; that name may not see it",
     404: "; the camera's manual names the path of its MJPEG stream",
 }
 
@@ -137,16 +137,21 @@ def _decode(body: bytes) -> NDArray[Any] | None:
         return None
 
 
-def _opener(uri: str) -> urllib.request.OpenerDirector:
-    """Answers the two ways in which cameras ask for a password."""
-    parts = urlsplit(uri)
+def _ask(uri: str, timeout_s: float) -> Any:
+    """The answer to a request, with name and password in the way that the server asks for them."""
+    parts, address = urlsplit(uri), _without_credentials(uri)
+    try:
+        return urllib.request.build_opener().open(address, timeout=timeout_s)
+    except HTTPError as exc:
+        if exc.code != 401 or parts.username is None:
+            raise
+        exc.close()
+        challenge = (exc.headers.get("WWW-Authenticate") or "").lower()
     passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
-    if parts.username is not None:
-        user, password = unquote(parts.username), unquote(parts.password or "")
-        passwords.add_password(None, _without_credentials(uri), user, password)
-    return urllib.request.build_opener(
-        urllib.request.HTTPBasicAuthHandler(passwords), urllib.request.HTTPDigestAuthHandler(passwords)
-    )
+    passwords.add_password(None, address, unquote(parts.username), unquote(parts.password or ""))
+    digest = challenge.startswith("digest")
+    handler = urllib.request.HTTPDigestAuthHandler if digest else urllib.request.HTTPBasicAuthHandler
+    return urllib.request.build_opener(handler(passwords)).open(address, timeout=timeout_s)
 
 
 def _without_credentials(uri: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,12 +15,17 @@ import numpy as np
 
 Step = bytes | threading.Event | None
 STALL = None  # send nothing more, but keep the connection until the server ends
+DIGEST = 'Digest realm="camera", nonce="once"'
 PATIENCE_S = 60.0  # only ever spent by a test that fails
 
 
 def jpeg(level: int, height: int = 48, width: int = 64) -> bytes:
     """A grey picture."""
     return cv2.imencode(".jpg", np.full((height, width, 3), level, np.uint8))[1].tobytes()
+
+
+def md5(text: str) -> str:
+    return hashlib.md5(text.encode()).hexdigest()
 
 
 def part(body: bytes, *, length: bool = True) -> bytes:
@@ -35,7 +41,8 @@ class MjpegServer(ThreadingHTTPServer):
 
     Attributes:
         connections: how many there were.
-        password: where set, what Basic authentication must say.
+        password: where set, `NAME:PASSWORD` that is asked for.
+        digest: whether it is asked for by Digest, not Basic, authentication.
     """
 
     daemon_threads = False  # closing it waits for them
@@ -44,6 +51,7 @@ class MjpegServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.scripts = scripts
         self.password = password
+        self.digest = False
         self.content_type = "multipart/x-mixed-replace; boundary=frame"
         self.connections = 0
         self.ended = threading.Event()
@@ -63,15 +71,21 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(404)
         elif self._refused():
             self.send_response(401)
-            self.send_header("WWW-Authenticate", 'Basic realm="camera"')
+            self.send_header("WWW-Authenticate", DIGEST if self.server.digest else 'Basic realm="camera"')
             self.end_headers()
         else:
             self._play()
 
     def _refused(self) -> bool:
         password = self.server.password
-        wanted = f"Basic {base64.b64encode(password.encode()).decode()}" if password else None
-        return wanted is not None and self.headers.get("Authorization") != wanted
+        if password is None:
+            return False
+        said = self.headers.get("Authorization", "")
+        if self.server.digest:
+            name, _, word = password.partition(":")
+            secret = md5(f"{md5(f'{name}:camera:{word}')}:once:{md5('GET:/live')}")
+            return f'response="{secret}"' not in said
+        return said != f"Basic {base64.b64encode(password.encode()).decode()}"
 
     def _play(self) -> None:
         script = self.server.scripts[min(self.server.connections, len(self.server.scripts) - 1)]
