@@ -21,7 +21,7 @@ from moase_edge.config.source import SourceSettings
 from moase_edge.errors import SourceError
 from moase_edge.frames.newest import Captured, NewestFrame
 from moase_edge.frames.producers import open_producer
-from moase_edge.frames.wire import FRAME, LOST, NEXT, OPENED, Message, pack
+from moase_edge.frames.wire import FRAME, LOST, NEXT, OPENED, PEEK, STATE, Message, pack
 
 _END_S = 2.0  # for closing the source; a read that hangs must not keep the process
 
@@ -47,7 +47,7 @@ def main() -> None:
     """Read a request from standard input and serve it until that ends."""
     request = json.loads(sys.stdin.readline())
     answers = _answers_only()
-    asked: queue.SimpleQueue[bool] = queue.SimpleQueue()
+    asked: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(asked,), daemon=True).start()
     try:
         _serve(request, asked, answers)
@@ -58,7 +58,7 @@ def main() -> None:
     os._exit(0)  # threads of OpenCV's that are stuck must not keep it
 
 
-def _serve(request: dict[str, Any], asked: queue.SimpleQueue[bool], answers: int) -> None:
+def _serve(request: dict[str, Any], asked: queue.SimpleQueue[bytes], answers: int) -> None:
     settings = SourceSettings(**request["settings"])
     producer = open_producer(request["uri"], settings)
     memory = SharedFrame(request["memory"])
@@ -66,7 +66,10 @@ def _serve(request: dict[str, Any], asked: queue.SimpleQueue[bool], answers: int
     try:
         _say(answers, Message(OPENED))
         _silence_errors()
-        while asked.get():
+        while word := asked.get():
+            if word == PEEK:
+                _say(answers, Message(STATE, index=int(newest.waiting)))
+                continue
             captured = newest.take()
             if captured is not None:
                 memory.write(captured.image)
@@ -104,12 +107,13 @@ def _silence_errors() -> None:
     os.close(nowhere)
 
 
-def _listen(asked: queue.SimpleQueue[bool]) -> None:
+def _listen(asked: queue.SimpleQueue[bytes]) -> None:
     """Pass on what the parent asks; at its end, see that this process ends, whatever it is doing."""
     while received := os.read(0, 64):
-        for _ in range(received.count(NEXT)):
-            asked.put(True)
-    asked.put(False)
+        for place in range(len(received)):
+            if (word := received[place : place + 1]) in (NEXT, PEEK):
+                asked.put(word)
+    asked.put(b"")
     threading.Event().wait(_END_S)
     os._exit(0)
 

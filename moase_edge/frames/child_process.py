@@ -23,7 +23,7 @@ from moase_edge.config.source import SourceSettings
 from moase_edge.errors import SourceError
 from moase_edge.frames.live import Grabbed
 from moase_edge.frames.redact import printable, redact, scrub
-from moase_edge.frames.wire import LOST, NEXT, OPENED, Message, unpack
+from moase_edge.frames.wire import LOST, NEXT, OPENED, PEEK, STATE, Message, unpack
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +58,7 @@ class ChildGrabber:
         self._uri = uri
         self._wait_s = settings.wait_s + _GRACE_S
         self._mapped: mmap.mmap | None = None
+        self._lost: SourceError | None = None  # found when nobody waited for a frame
         self._memory = os.memfd_create("frames")
         self._process = self._start()
         try:
@@ -77,6 +78,8 @@ class ChildGrabber:
         Raises:
             SourceError: the source is lost.
         """
+        if self._lost is not None:
+            raise self._lost
         self._send(NEXT)
         message = self._hear(self._wait_s, stopped)
         if message is None:
@@ -84,6 +87,21 @@ class ChildGrabber:
         if message.kind == LOST:
             raise SourceError(message.text)
         return Grabbed(self._pixels(message), message.index, message.captured_ns, message.failed_reads)
+
+    def waiting(self) -> bool:
+        """Whether a newer frame is there; False also where the child does not say, of which the next grab tells."""
+        if self._lost is None:
+            self._send(PEEK)
+            try:
+                message = self._hear(_GRACE_S, lambda: False)
+                if message is not None and message.kind == STATE:
+                    return message.index > 0
+                self._lost = SourceError(
+                    f"source lost: {redact(self._uri)}: its reader answers what was not asked"
+                )
+            except SourceError as exc:
+                self._lost = exc
+        return False
 
     def close(self) -> None:
         """End the child, and what it started; takes two seconds at most."""

@@ -49,6 +49,10 @@ class Grabber(Protocol):
         """
         ...
 
+    def waiting(self) -> bool:
+        """Whether a frame is there that was not grabbed yet; answers soon."""
+        ...
+
     def close(self) -> None:
         """Release it, in limited time."""
         ...
@@ -94,7 +98,7 @@ class LiveSource(Source):
     @property
     def waiting(self) -> bool:
         """Whether a frame came since the last one was handed out."""
-        return self._newest.waiting
+        return self._grabber is not None and self._grabber.waiting()
 
     def frames(self) -> Iterator[Frame]:
         """The newest frame each time one is asked for.

@@ -44,9 +44,15 @@ class PacedVideo(Source):
         self._clock_ns = clock_ns
         self._sleep = sleep
         self._stopped = False
+        self._next_ns: int | None = None  # when the frame after the latest is due
         if video.rate is None:
             video.close()
             raise ConfigError(f"{self.name} states no frame rate, so it has no clock of its own; use --pace full.")
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the frame after the latest is due already."""
+        return self._next_ns is not None and self._next_ns <= self._clock_ns()
 
     def frames(self) -> Iterator[Frame]:
         """The newest frame that is due, waiting for it if need be."""
@@ -57,6 +63,7 @@ class PacedVideo(Source):
             began_ns = self._clock_ns() if began_ns is None else began_ns
             frame, due_ns = held[0], began_ns + held[1]
             held = next(timed, None)
+            self._next_ns = None if held is None else began_ns + held[1]
             if held is not None and began_ns + held[1] <= self._clock_ns():
                 self.counts.delivered -= 1  # counted when it was decoded
                 self.counts.dropped += 1

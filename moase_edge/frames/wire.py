@@ -2,8 +2,8 @@
 
 The parent writes one request, a line of JSON, to the child's standard input, then `NEXT` for each frame that it
 wants; the end of that input ends the child. The child answers on a pipe with a header of fixed size: OPENED or
-LOST once, then FRAME or LOST for each `NEXT`. The pixels of a frame stand at the start of memory that both have
-mapped, and stay as they are until the next `NEXT`; a text follows the header of LOST.
+LOST once, then FRAME or LOST for each `NEXT`, and STATE for each `PEEK`. The pixels of a frame stand at the start of
+memory that both have mapped, and stay as they are until the next `NEXT`; a text follows the header of LOST.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from moase_edge.errors import SourceError
 
-NEXT = b"n"
-OPENED, FRAME, LOST = 1, 2, 3
+NEXT, PEEK = b"n", b"p"
+OPENED, FRAME, LOST, STATE = 1, 2, 3, 4
 MOST_BYTES = 2**29  # of a frame: 16384 x 8192 pixels in BGRA
 
 _MAGIC = b"MoEd"
@@ -29,9 +29,9 @@ class Message:
     """One answer of the child.
 
     Attributes:
-        kind: OPENED, FRAME or LOST.
+        kind: OPENED, FRAME, LOST or STATE.
         height, width, channels, bits: of the frame, whose rows follow one another without gaps.
-        index: of the frame, counting every frame that the child read, from 0.
+        index: of the frame, counting every frame that the child read, from 0; of STATE, how many frames wait.
         captured_ns: monotonic clock at which the child had it; the same clock in all processes of a machine.
         failed_reads: reads so far that gave no frame.
         text: why the source is lost.
@@ -85,7 +85,7 @@ def unpack(read_exactly: Callable[[int], bytes]) -> Message:
     magic, kind, channels, bits, height, width, index, captured_ns, failed, length = _HEADER.unpack(
         read_exactly(HEADER_BYTES)
     )
-    if magic != _MAGIC or kind not in (OPENED, FRAME, LOST) or length > _MOST_TEXT:
+    if magic != _MAGIC or kind not in (OPENED, FRAME, LOST, STATE) or length > _MOST_TEXT:
         raise SourceError("its reader answered with bytes that mean nothing")
     text = read_exactly(length).decode("utf-8", "replace")
     message = Message(kind, height, width, channels, bits, index, captured_ns, failed, text)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -40,6 +41,22 @@ def test_a_source_is_read_by_a_child_that_ends_with_it() -> None:
             assert frame.captured_ns > before_ns - PATIENCE_S * 1e9  # the child's clock is this process's
             assert frame.image.flags.owndata
         assert children() == set()
+
+
+def test_whether_a_newer_frame_waits_is_asked_without_waiting_for_one() -> None:
+    seen = threading.Event()
+    with mjpeg_server([part(jpeg(10)), seen, part(jpeg(20)), STALL], [part(jpeg(30)), STALL]) as server:
+        with open_source(server.uri(), settings=PATIENT) as source:
+            frames = source.frames()
+            next(frames)
+            assert not source.waiting
+            seen.set()
+            wait_for(lambda: source.waiting)
+            assert next(frames).index == 1
+            os.kill(the_child(), signal.SIGKILL)
+            assert not source.waiting
+            assert next(frames).index == 2
+            assert source.counts.reopened == 1
 
 
 def test_a_child_that_is_killed_is_replaced() -> None:

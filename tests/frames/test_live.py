@@ -57,6 +57,9 @@ class FakeGrabber:
             raise given
         return given
 
+    def waiting(self) -> bool:
+        return bool(self.script)
+
     def close(self) -> None:
         self.closed = True
 
@@ -159,6 +162,17 @@ def test_stopping_from_another_thread_ends_a_wait(waiting_for: str) -> None:
     assert rest == []
     assert source.counts.reopened == 0
     source.close()
+
+
+def test_it_says_whether_a_newer_frame_waits() -> None:
+    source = LiveSource("x", Script([grabbed(0), grabbed(1)]), QUICK)
+    frames = source.frames()
+    next(frames)
+    assert source.waiting
+    next(frames)
+    assert not source.waiting
+    source.close()
+    assert not source.waiting
 
 
 def test_a_closed_source_has_no_more_frames() -> None:

@@ -71,6 +71,20 @@ def test_late_frames_are_dropped_and_counted(video: Path) -> None:
     assert (counts.delivered, counts.dropped, counts.missing) == (5, 5, 0)
 
 
+def test_a_frame_waits_once_it_is_due(video: Path) -> None:
+    clock = FakeClock()
+    with paced(video, clock) as source:
+        frames = source.frames()
+        assert not source.waiting
+        next(frames)
+        clock.work(ms=99)
+        assert not source.waiting
+        clock.work(ms=1)
+        assert source.waiting
+        assert [frame.index for frame in frames] == list(range(1, 10))
+        assert not source.waiting
+
+
 def test_a_wait_for_a_frame_can_be_ended(tmp_path: Path) -> None:
     slow = write_video(tmp_path / "slow.avi", frames=3, rate=0.01)
     source = PacedVideo(VideoSource(slow))
