@@ -89,7 +89,7 @@ class ChildGrabber:
         return Grabbed(self._pixels(message), message.index, message.captured_ns, message.failed_reads)
 
     def waiting(self) -> bool:
-        """Whether a newer frame is there; False also where the child does not say, of which the next grab tells."""
+        """Whether a newer frame is there; False also where the child does not say, which the next grab tells."""
         if self._lost is None:
             self._send(PEEK)
             try:

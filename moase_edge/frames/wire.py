@@ -2,8 +2,8 @@
 
 The parent writes one request, a line of JSON, to the child's standard input, then `NEXT` for each frame that it
 wants; the end of that input ends the child. The child answers on a pipe with a header of fixed size: OPENED or
-LOST once, then FRAME or LOST for each `NEXT`, and STATE for each `PEEK`. The pixels of a frame stand at the start of
-memory that both have mapped, and stay as they are until the next `NEXT`; a text follows the header of LOST.
+LOST once, then FRAME or LOST for each `NEXT`, and STATE for each `PEEK`. The pixels of a frame stand at the start
+of memory that both have mapped, and stay as they are until the next `NEXT`; a text follows the header of LOST.
 """
 
 from __future__ import annotations
