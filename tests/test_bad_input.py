@@ -210,6 +210,8 @@ def test_sources_that_cannot_be_read_are_named(
         (["--camera", "0"], 2, "one source"),
         (["--settings", "settings.json"], 2, "2 faults"),
         (["--engine", "ort-cuda"], 4, "ort"),
+        (["--engine", "ort-tensorrt"], 4, "TensorrtExecutionProvider"),
+        (["--engine", "tensorrt"], 4, "export --rebuild"),
     ],
 )
 def test_wrong_options_are_refused_with_the_right_ones(

@@ -19,7 +19,7 @@ from moase_edge.cli import main
 from moase_edge.config import adapt
 from moase_edge.config.adapt import AdaptSettings
 from moase_edge.config.base import Settings, load_settings
-from moase_edge.config.names import PlanEngine
+from moase_edge.config.names import EngineName, PlanEngine
 from moase_edge.config.plan import PlanSettings
 from moase_edge.config.track import TrackSettings
 from moase_edge.data.protocols import PROTOCOLS
@@ -133,6 +133,11 @@ def test_the_commands_on_engines_run_as_they_stand(
     with pytest.raises(SystemExit) as end:
         main(shlex.split(command)[1:])
     assert end.value.code == (4 if command.endswith("--engine tensorrt") else 0)
+
+
+def test_every_engine_that_runs_is_documented() -> None:
+    rows = re.findall(r"^\| `([a-z][a-z-]+)` \|", section(ENGINES, "## Running engines"), flags=re.MULTILINE)
+    assert {*rows, "auto"} == set(get_args(EngineName))
 
 
 def test_every_option_of_plans_is_documented() -> None:

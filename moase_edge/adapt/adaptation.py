@@ -16,7 +16,8 @@ from moase_edge.adapt.domains import Recognition
 from moase_edge.adapt.drift import DriftDetector
 from moase_edge.adapt.guard import Guard
 from moase_edge.adapt.held import HeldSidecar
-from moase_edge.adapt.learner import Learner
+from moase_edge.adapt.learner import DISTANCE_EVERY, Learner
+from moase_edge.adapt.published import PublishedLearner
 from moase_edge.adapt.referee import Referee
 from moase_edge.adapt.sidecar import Taps
 from moase_edge.adapt.state import AdaptedState
@@ -24,13 +25,9 @@ from moase_edge.adapt.tracker import Seen, Tracker, TrackerState
 from moase_edge.adapt.watch import Watch
 from moase_edge.errors import AdaptationError
 from moase_edge.moase.objectives import Views
-from moase_edge.moase.step import StepReport
 
 # Outputs by name of rows of a batch that are run again, with a shift (n, L, C) or none.
 RunAgain = Callable[[NDArray[np.int64], "NDArray[np.float32] | None"], Mapping[str, NDArray[np.float32]]]
-
-# Distances read every trained weight several times; they move slowly.
-DISTANCE_EVERY = 10
 
 
 def finite_rows(logits: NDArray[np.floating]) -> NDArray[np.bool_]:
@@ -71,19 +68,22 @@ class LiveState:
 class Adaptation:
     """Answers from the sidecar, corrected by the tracker; learns; is watched.
 
+    The tracker decides on the CPU, wherever the sidecar lives.
+
     Args:
-        sidecar: a learner, or a sidecar whose weights stay.
+        sidecar: a learner, one whose updates run beside the answers, or a sidecar whose weights stay.
         tracker: None corrects nothing.
         guard, referee: in their first state.
         on_shift: whether weights learn only while the domain is new; told by the tracker where the engine returns
             token means, by `drift` elsewhere.
         drift: in its first state.
         has_classes: whether answers are logits of two classes or more, which the guard can compare.
+        device: where the sidecar lives; by default the CPU.
     """
 
     def __init__(
         self,
-        sidecar: Learner | HeldSidecar,
+        sidecar: Learner | PublishedLearner | HeldSidecar,
         *,
         tracker: Tracker | None = None,
         guard: Guard | None = None,
@@ -91,8 +91,10 @@ class Adaptation:
         on_shift: bool = False,
         drift: DriftDetector | None = None,
         has_classes: bool = True,
+        device: torch.device | None = None,
     ) -> None:
         self._sidecar = sidecar
+        self.device = device or torch.device("cpu")
         self._learner = None if isinstance(sidecar, HeldSidecar) else sidecar
         self.tracker = tracker
         self._on_shift, self._drift = on_shift, drift or DriftDetector()
@@ -130,13 +132,13 @@ class Adaptation:
         """
         views = self._sidecar.predict(taps)
         if self.tracker is None or views.pooled is None:
-            return Answer(views.logits.numpy(), taps, views, None)
-        pooled = views.pooled.numpy()
+            return Answer(views.logits.cpu().numpy(), taps, views, None)
+        pooled = views.pooled.cpu().numpy()
         if keys is None or found is None:
             keys, found = self.tracker.recognise(pooled.mean(axis=1, dtype=np.float64))
         corrected, seen = self.tracker.correct(pooled, keys, found, steered)
-        inputs = torch.from_numpy(corrected.astype(np.float32))
-        return Answer(self._sidecar.teacher.classify(inputs).logits.numpy(), taps, views, seen)
+        inputs = torch.from_numpy(corrected.astype(np.float32)).to(self.device)
+        return Answer(self._sidecar.teacher.classify(inputs).logits.cpu().numpy(), taps, views, seen)
 
     def learn(
         self, answer: Answer, *, frozen_logits: NDArray[np.float32], run_again: RunAgain, rerun: Rerun
@@ -210,7 +212,17 @@ class Adaptation:
     def counts(self) -> dict[str, int]:
         """What was found and done, for reports."""
         tracked = {} if self.tracker is None else self.tracker.counts()
-        return {**tracked, **self._watch.counts()}
+        beside = self._sidecar if isinstance(self._sidecar, PublishedLearner) else None
+        return {
+            **tracked,
+            **self._watch.counts(),
+            **({} if beside is None else {"updates_skipped": beside.skipped}),
+        }
+
+    def close(self) -> None:
+        """End updates that run beside the answers."""
+        if isinstance(self._sidecar, PublishedLearner):
+            self._sidecar.close()
 
     def snapshot(self) -> LiveState:
         """A copy of all that was learned."""
@@ -248,13 +260,13 @@ class Adaptation:
         outputs = run_again(rows, shift)
         if shift is None:  # the frozen answer to frames that were steered
             self._compare(answer, rows, outputs["logits"])
-        mid, out = (torch.from_numpy(outputs[name]) for name in ("mid", "out"))
+        mid, out = (torch.from_numpy(outputs[name]).to(self.device) for name in ("mid", "out"))
         sound = torch.isfinite(mid).flatten(1).all(dim=1) & torch.isfinite(out).flatten(1).all(dim=1)
         # An adapter takes no others; the tracker passes over rows that are not finite.
         pooled = self._sidecar.predict(Taps(mid.nan_to_num(0, 0, 0), out.nan_to_num(0, 0, 0))).pooled
         if pooled is None:
             raise AdaptationError("the sidecar tells nothing of what its head reads. Report this as a fault.")
-        return torch.where(sound[:, None, None], pooled, torch.nan).numpy()
+        return torch.where(sound[:, None, None], pooled, torch.nan).cpu().numpy()
 
     def _compare(
         self,
@@ -270,7 +282,7 @@ class Adaptation:
             self._watch.observe(answer.logits[rows], frozen, answer.new[rows])
             self._compared += int(answer.new[rows].sum())
 
-    def _shifting(self, learner: Learner, answer: Answer) -> bool:
+    def _shifting(self, learner: Learner | PublishedLearner, answer: Answer) -> bool:
         if self.tracker is not None and self.tracker.block is not None:
             return self.tracker.shifting
         features = self._source_features(learner, answer.taps)[answer.new]
@@ -278,17 +290,19 @@ class Adaptation:
         return any(shifted)
 
     @torch.no_grad()
-    def _source_features(self, learner: Learner, taps: Taps) -> NDArray[np.float64]:
+    def _source_features(self, learner: Learner | PublishedLearner, taps: Taps) -> NDArray[np.float64]:
         """(B, C) of the frozen model: those of learned weights would move with what is learned."""
-        return cast(Views, learner.source(taps)).features.numpy().astype(np.float64)
+        return cast(Views, learner.source(taps)).features.cpu().numpy().astype(np.float64)
 
-    def _step(self, learner: Learner, answer: Answer, rerun: Rerun) -> dict[str, float]:
-        report: StepReport = learner.learn(
+    def _step(self, learner: Learner | PublishedLearner, answer: Answer, rerun: Rerun) -> dict[str, float]:
+        report = learner.learn(
             answer.taps,
             answer.views,
             new=torch.from_numpy(answer.new),
             rerun=rerun if learner.augments else None,
         )
+        if report is None:  # no update beside the answers is over since the last one
+            return {}
         figures = {"loss": report.loss, "proximal": report.proximal, "grad_norm": report.grad_norm}
         if learner.updates % DISTANCE_EVERY == 1:
             distance = learner.distance()

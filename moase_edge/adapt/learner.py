@@ -29,6 +29,9 @@ from moase_edge.moase.restore import restore_at_random
 from moase_edge.moase.step import StepReport, forward_and_adapt
 from moase_edge.moase.teacher import make_teacher, update_teacher
 
+# Updates from one measurement of the distances to the next: they read every trained weight, and move slowly.
+DISTANCE_EVERY = 10
+
 
 @dataclass(frozen=True, slots=True)
 class TeacherDistance:

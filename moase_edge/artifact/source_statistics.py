@@ -17,8 +17,14 @@ from moase_edge.artifact.store import Artifact
 from moase_edge.errors import ArtifactError
 
 SOURCE_STATISTICS_FILE = "source_stats.safetensors"
+_FILE_AT = "source_stats.{precision}.safetensors"
 QUANTITIES = ("mid", "out", "features")
 _KINDS = ("mean", "std")
+
+
+def statistics_file(precision: Precision) -> str:
+    """Name of the file with the statistics taken at a precision."""
+    return SOURCE_STATISTICS_FILE if precision == "fp32" else _FILE_AT.format(precision=precision)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -29,6 +29,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from moase_edge.artifact.manifest import Precision
 from moase_edge.artifact.store import Artifact, load_artifact, newest_artifact
 from moase_edge.bench.recorded_engine import RecordedEngine
 from moase_edge.bench.site_answers import Shown, show
@@ -36,8 +37,8 @@ from moase_edge.bench.site_figures import OnSite, compare
 from moase_edge.bench.site_pictures import Site, open_site
 from moase_edge.config.adapt import ADAPT_PRESETS, AdaptSettings
 from moase_edge.config.names import EngineName
-from moase_edge.engines.base import Engine
-from moase_edge.engines.choose import open_engine
+from moase_edge.engines.base import Engine, precision_of
+from moase_edge.engines.open import open_engine
 from moase_edge.errors import ConfigError
 from moase_edge.runtime.method import Method
 from moase_edge.runtime.open_split import what_is_missing
@@ -99,9 +100,9 @@ def measure_on_site(
     loaded = load_artifact(Path(artifact) if artifact is not None else newest_artifact())
     on_stage(f"reading the pictures of {folder}")
     site = open_site(Path(folder), loaded)
-    _warn_of_what_is_missing(loaded, settings)
     asked = _Asked(str(folder), rounds, tuple(seeds), samples, threads)
     with closing(open_engine(loaded, engine, threads=threads)) as opened:
+        _warn_of_what_is_missing(loaded, settings, precision_of(opened))
         return _measure(loaded, opened, site, asked, settings, on_stage)
 
 
@@ -151,9 +152,9 @@ def _check(seeds: Sequence[int], rounds: int) -> None:
         )
 
 
-def _warn_of_what_is_missing(artifact: Artifact, settings: AdaptSettings | None) -> None:
+def _warn_of_what_is_missing(artifact: Artifact, settings: AdaptSettings | None, precision: Precision) -> None:
     learning = settings or ADAPT_PRESETS[artifact.manifest.moase.preset]
-    missing = what_is_missing(artifact, learning, parse_schedule("every"))
+    missing = what_is_missing(artifact, learning, parse_schedule("every"), precision)
     if missing:
         logger.warning(missing)
 

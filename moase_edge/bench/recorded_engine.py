@@ -9,7 +9,7 @@ from time import perf_counter_ns
 import numpy as np
 from numpy.typing import NDArray
 
-from moase_edge.engines.base import Engine, Tensors
+from moase_edge.engines.base import Engine, Tensors, precision_of
 
 
 class RecordedEngine:
@@ -30,6 +30,7 @@ class RecordedEngine:
         self._recorded: dict[tuple[bytes, bytes], tuple[Tensors, float]] = {}
         self.restart_clocks()
         self.name = f"{engine.name}, recorded"
+        self.precision = precision_of(engine)
 
     def run(self, images: NDArray[np.float32], shift: NDArray[np.float32] | None = None) -> Tensors:
         """(B, 3, H, W) float32, and (B, L, C) float32 to steer -> outputs by name (see `Engine`)."""

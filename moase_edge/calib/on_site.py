@@ -10,7 +10,8 @@ from moase_edge.adapt.sidecar import load_sidecar
 from moase_edge.artifact.replace import replace_artifact
 from moase_edge.artifact.store import Artifact
 from moase_edge.calib.source_data import write_source_statistics
-from moase_edge.engines.choose import open_engine
+from moase_edge.engines.base import precision_of
+from moase_edge.engines.open import open_engine
 from moase_edge.errors import ConfigError
 from moase_edge.frames.source import Source
 
@@ -38,15 +39,16 @@ def calibrate_source(
         StorageError: the folder's place cannot be written.
     """
     manifest = artifact.manifest
-    there = manifest.statistics_at(manifest.engines[0].precision)
-    if there is not None and not force:
-        raise ConfigError(
-            f"{artifact.folder} holds source statistics from {there.count} images of {there.data}. "
-            "Give --force to replace them."
-        )
+    with closing(open_engine(artifact)) as engine:
+        precision = precision_of(engine)
+        there = manifest.statistics_at(precision)
+        if there is not None and not force:
+            raise ConfigError(
+                f"{artifact.folder} holds source statistics from {there.count} images of {there.data}. "
+                "Give --force to replace them."
+            )
 
-    def record(building: Path) -> dict[str, Any]:
-        with closing(open_engine(artifact)) as engine:
+        def record(building: Path) -> dict[str, Any]:
             sidecar = load_sidecar(artifact.path("sidecar.safetensors"), manifest.sidecar, manifest.moase)
             entry = write_source_statistics(
                 building,
@@ -54,11 +56,11 @@ def calibrate_source(
                 sidecar,
                 manifest.preprocess,
                 source,
-                precision=manifest.engines[0].precision,
+                precision=precision,
                 command="calibrate",
                 max_images=max_images,
             )
-        others = [other for other in manifest.source_statistics if other != there]
-        return {"source_statistics": (*others, entry)}
+            others = [other for other in manifest.source_statistics if other != there]
+            return {"source_statistics": (*others, entry)}
 
-    return replace_artifact(artifact, record, dropped=() if there is None else (there.file,))
+        return replace_artifact(artifact, record, dropped=() if there is None else (there.file,))

@@ -10,7 +10,7 @@ from typing import Literal
 from moase_edge.adapt.sidecar import Sidecar
 from moase_edge.artifact.manifest import Precision, SourceStatisticsEntry
 from moase_edge.artifact.preprocess_spec import PreprocessSpec
-from moase_edge.artifact.source_statistics import SOURCE_STATISTICS_FILE, save_source_statistics
+from moase_edge.artifact.source_statistics import save_source_statistics, statistics_file
 from moase_edge.calib.source_statistics import FEWEST_IMAGES, record_source_statistics, too_few
 from moase_edge.engines.base import Engine
 from moase_edge.errors import CalibrationError, ConfigError
@@ -77,9 +77,10 @@ def write_source_statistics(
             source.name,
             statistics.count,
         )
-    save_source_statistics(statistics, folder / SOURCE_STATISTICS_FILE)
+    file = statistics_file(precision)
+    save_source_statistics(statistics, folder / file)
     return SourceStatisticsEntry(
-        file=SOURCE_STATISTICS_FILE,
+        file=file,
         data=plain_name(source.name),
         count=statistics.count,
         precision=precision,

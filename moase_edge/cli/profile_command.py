@@ -17,7 +17,7 @@ from moase_edge.artifact.files import refuse_existing
 from moase_edge.artifact.store import Artifact, load_artifact, newest_artifact
 from moase_edge.config.names import EngineName
 from moase_edge.engines.base import Engine
-from moase_edge.engines.choose import open_engine
+from moase_edge.engines.open import open_engine
 from moase_edge.errors import ConfigError, GateError
 from moase_edge.frames.open import open_source
 from moase_edge.frames.preprocess import Preprocessor

@@ -44,7 +44,8 @@ def run(
         Path | None, typer.Option(help="Artifact folder. Default: the newest under artifacts/.")
     ] = None,
     engine: Annotated[
-        EngineName, typer.Option(help="What runs the backbone: ort (CPU), ort-cuda, or the best of them.")
+        EngineName,
+        typer.Option(help="What runs the backbone; auto takes the best that the artifact and this device have."),
     ] = "auto",
     adapt: Annotated[
         str,

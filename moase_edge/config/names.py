@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 Preset = Literal["edge", "paper", "official"]
-EngineName = Literal["auto", "ort", "ort-cuda"]
+EngineName = Literal["auto", "tensorrt", "tensorrt-rtx", "ort-cuda", "ort-tensorrt", "ort"]
+LowerPrecision = Literal["fp16", "bf16", "int8"]
+PrecisionChoice = Literal["fp32", "fp16", "bf16", "int8", "auto"]
 PlanEngine = Literal["ort", "auto", "tensorrt", "tensorrt-rtx"]
 Pace = Literal["real", "full"]

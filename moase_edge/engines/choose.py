@@ -1,34 +1,161 @@
-"""Which engine runs an artifact on this device, and why."""
+"""Which engines of an artifact this device can run, in which order they are tried, and why."""
 
 from __future__ import annotations
 
-import logging
-from typing import Literal
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, cast
 
-from moase_edge.artifact.store import Artifact
+from moase_edge.artifact.manifest import EngineEntry, EngineRuntime
 from moase_edge.config.names import EngineName
-from moase_edge.engines.base import Engine
-from moase_edge.engines.onnx_runtime import OnnxRuntimeEngine, cuda_available
+from moase_edge.engines.onnx_runtime import Provider
+from moase_edge.engines.tensorrt.device import Device
+from moase_edge.engines.tensorrt.fit import differences
 from moase_edge.errors import EngineError
 
-logger = logging.getLogger(__name__)
+Runner = Literal["tensorrt", "tensorrt-rtx", "ort-cuda", "ort-tensorrt", "ort"]
+
+# What runs a graph by which provider of ONNX Runtime. The rest run plans, and are named as the manifest does.
+GRAPH_RUNNERS: dict[Runner, Provider] = {"ort-cuda": "cuda", "ort-tensorrt": "tensorrt", "ort": "cpu"}
+# What `auto` tries, the fastest first. Not ort-tensorrt: it builds a plan when it is opened, which takes minutes;
+# `moase-edge export --rebuild` builds one once and for all.
+AUTO_ORDER: tuple[Runner, ...] = ("tensorrt", "tensorrt-rtx", "ort-cuda", "ort")
+
+# Of two latencies that are nearer than this share, chance decides.
+_TIE = 0.03
 
 
-def open_engine(artifact: Artifact, name: EngineName = "auto", *, threads: int | None = None) -> Engine:
-    """Open the artifact's engine.
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What there is to run an engine with.
 
-    `auto` takes ONNX Runtime's CUDA provider where this build has one and it loads, else its CPU provider; it
-    warns where one does not load.
+    Attributes:
+        processor: its name.
+        device: the GPU; None for none.
+        providers: of the ONNX Runtime that is installed; none where it is missing.
+        flavours: versions of TensorRT by name.
+    """
+
+    processor: str
+    device: Device | None = None
+    providers: frozenset[Provider] = frozenset()
+    flavours: Mapping[EngineRuntime, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """An engine to try.
+
+    Attributes:
+        runner: what shall run it.
+        entry: which file of the artifact.
+        reason: why, as a clause.
+    """
+
+    runner: Runner
+    entry: EngineEntry
+    reason: str
+
+
+def choices(entries: Sequence[EngineEntry], machine: Machine, name: EngineName = "auto") -> list[Choice]:
+    """What to try, the best first. A name that is no `auto` gives one, which may fail to open and says why then.
+
+    Within one runner: the fastest of those measured on this device, before what was not measured; then the order
+    of the manifest. What failed its parity gate is never taken.
+
+    Args:
+        entries: of the manifest, at least one.
 
     Raises:
-        ArtifactError: the manifest names no such engine file.
-        EngineError: what was asked for cannot run here.
+        EngineError: the artifact holds nothing that could be meant.
     """
-    model = artifact.path(artifact.manifest.engines[0].file)
-    if name == "auto" and cuda_available():
-        try:
-            return OnnxRuntimeEngine(model, provider="cuda", threads=threads)
-        except EngineError as exc:
-            logger.warning("running on the CPU: %s", exc)
-    provider: Literal["cpu", "cuda"] = "cuda" if name == "ort-cuda" else "cpu"
-    return OnnxRuntimeEngine(model, provider=provider, threads=threads)
+    if name != "auto":
+        return [_named(entries, machine, name)]
+    found = [choice for runner in AUTO_ORDER for choice in _runnable(entries, machine, runner)]
+    return found or [_named(entries, machine, "ort")]
+
+
+def _runnable(entries: Sequence[EngineEntry], machine: Machine, runner: Runner) -> Iterator[Choice]:
+    """The best entry that this runner can take here; none where it or the device is missing."""
+    if runner in GRAPH_RUNNERS:
+        # Without ONNX Runtime the CPU stays a choice: opening it says what to install.
+        fitting = _graphs(entries) if runner == "ort" or GRAPH_RUNNERS[runner] in machine.providers else []
+    else:
+        fitting = [entry for entry in _plans(entries, runner) if not _misfits(entry, machine)]
+    ranked = _ranked(fitting, _place(runner, machine))
+    if ranked:
+        yield Choice(runner, ranked[0], _why(runner, ranked, machine))
+
+
+def _named(entries: Sequence[EngineEntry], machine: Machine, name: Runner) -> Choice:
+    of_kind = _graphs(entries) if name in GRAPH_RUNNERS else _plans(entries, name)
+    # Those that fit first; the others tell on opening what differs.
+    fitting = [entry for entry in of_kind if name in GRAPH_RUNNERS or not _misfits(entry, machine)]
+    ranked = _ranked(fitting or of_kind, _place(name, machine))
+    if not ranked:
+        raise EngineError(_nothing(name, failed=bool(of_kind)))
+    return Choice(name, ranked[0], "it was asked for")
+
+
+def _nothing(name: Runner, *, failed: bool) -> str:
+    """Why an artifact holds nothing for a runner."""
+    if failed:
+        return f"no engine for {name} has passed its parity gate. Export again, with another precision."
+    if name in GRAPH_RUNNERS:
+        return "the artifact holds no engine of this kind and precision. Export again with the precision wanted."
+    return f"the artifact holds no plan of {name}. `moase-edge export --rebuild DIR` builds one; or --engine auto."
+
+
+def _graphs(entries: Sequence[EngineEntry]) -> list[EngineEntry]:
+    return [entry for entry in entries if entry.runtime == "onnx"]
+
+
+def _plans(entries: Sequence[EngineEntry], runner: Runner) -> list[EngineEntry]:
+    return [entry for entry in entries if entry.runtime == runner]
+
+
+def _misfits(entry: EngineEntry, machine: Machine) -> bool:
+    """Whether a plan cannot run here."""
+    version = machine.flavours.get(entry.runtime)
+    return (
+        machine.device is None
+        or version is None
+        or bool(differences(entry, entry.runtime, version, machine.device))
+    )
+
+
+def _ranked(entries: Sequence[EngineEntry], place: str) -> list[EngineEntry]:
+    """Those that did not fail their gate: by latency measured at this place, then as they stand.
+
+    The first that was measured stays first unless another is faster by more than a tie.
+    """
+    sound = [entry for entry in entries if entry.parity is None or entry.parity.passed]
+    measured = next((entry for entry in sound if _latency_ms(entry, place) < math.inf), None)
+    tied_ms = 0.0 if measured is None else (1 - _TIE) * _latency_ms(measured, place)
+    return sorted(sound, key=lambda entry: tied_ms if entry is measured else _latency_ms(entry, place))
+
+
+def _latency_ms(entry: EngineEntry, place: str) -> float:
+    measured = entry.latency_ms is not None and entry.measured_on is not None and place in entry.measured_on
+    return cast(float, entry.latency_ms) if measured else math.inf
+
+
+def _place(runner: Runner, machine: Machine) -> str:
+    """The name that a measurement on this device carries."""
+    on_gpu = runner != "ort" and machine.device is not None
+    return cast(Device, machine.device).gpu if on_gpu else machine.processor
+
+
+def _why(runner: Runner, ranked: Sequence[EngineEntry], machine: Machine) -> str:
+    best = ranked[0]
+    what = {
+        "ort-cuda": "no plan fits, and ONNX Runtime has CUDA",
+        "ort": "no plan fits, and ONNX Runtime has no CUDA",
+    }.get(runner, "a plan fits this GPU")
+    latency = _latency_ms(best, _place(runner, machine))
+    if len(ranked) == 1:
+        return what
+    if latency < math.inf:
+        return f"{what}; {best.precision} is the fastest measured here ({latency:.2f} ms)"
+    return f"{what}; {best.precision} is the artifact's first, none was measured here"

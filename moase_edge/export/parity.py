@@ -188,15 +188,15 @@ def compare_adapted(
     # The reference shares the frozen weights: copying them for every image and state takes most of the time.
     reference = inject(copy.deepcopy(model, memo=dict(shared)), adapters)
     taps = Taps(mid=torch.from_numpy(outputs["mid"]), out=torch.from_numpy(outputs["out"]))
-    split_logits, split_gradients = _logits_and_gradients(split, lambda: split(taps).logits)
-    logits, gradients = _logits_and_gradients(reference, lambda: reference(image))
+    split_logits, split_gradients = logits_and_gradients(split, lambda: split(taps).logits)
+    logits, gradients = logits_and_gradients(reference, lambda: reference(image))
     return {
         f"logits.{state}": deviation(split_logits, logits),
         f"gradients.{state}": max(map(deviation, split_gradients, gradients)),
     }
 
 
-def _logits_and_gradients(module: nn.Module, forward: Callable[[], Tensor]) -> tuple[Tensor, list[Tensor]]:
+def logits_and_gradients(module: nn.Module, forward: Callable[[], Tensor]) -> tuple[Tensor, list[Tensor]]:
     """One forward and backward pass; gradients of the adapters' weights in the order of the blocks."""
     weights = [weight.requires_grad_(True) for adapter in adapters_of(module) for weight in adapter.parameters()]
     logits = forward()

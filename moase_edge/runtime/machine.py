@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import platform
 from importlib import metadata
-from pathlib import Path
+
+from moase_edge.metrics.processor import processor_name
 
 _PACKAGES = ("moase-edge", "numpy", "onnxruntime", "onnxruntime-gpu", "torch", "opencv-python-headless", "pillow")
 
@@ -13,22 +14,13 @@ _PACKAGES = ("moase-edge", "numpy", "onnxruntime", "onnxruntime-gpu", "torch", "
 def describe_machine() -> dict[str, object]:
     """Processor, cores, memory, system and versions, without importing any of the packages."""
     return {
-        "processor": _processor(),
+        "processor": processor_name(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "packages": {name: version for name in _PACKAGES if (version := _version(name))},
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or "unknown"
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model")))
-    return next(named, platform.processor() or "unknown")
 
 
 def _version(name: str) -> str | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from moase_edge.artifact.manifest import Precision
 from moase_edge.artifact.source_statistics import load_source_statistics
 from moase_edge.artifact.store import Artifact
 from moase_edge.config.adapt import AdaptSettings
-from moase_edge.engines.base import Engine
+from moase_edge.engines.base import Engine, precision_of
 from moase_edge.errors import ConfigError
 from moase_edge.runtime.method import Method
 from moase_edge.runtime.scheduler import Schedule
@@ -30,19 +31,26 @@ def require_torch() -> None:
         ) from exc
 
 
-def what_is_missing(artifact: Artifact, settings: AdaptSettings, schedule: Schedule) -> str | None:
-    """What a user should know who expects the answers to adapt, as a sentence; None where nothing is missing."""
+def what_is_missing(
+    artifact: Artifact, settings: AdaptSettings, schedule: Schedule, precision: Precision = "fp32"
+) -> str | None:
+    """What a user should know who expects the answers to adapt, as a sentence; None where nothing is missing.
+
+    Args:
+        precision: of the engine that runs; statistics of another one would show its error as a shift.
+    """
     manifest = artifact.manifest
     has_head, learns = manifest.sidecar.classes > 0, bool(settings.objectives)
     if schedule.every is None:
         return None
     if settings.track.corrects and has_head:
-        if manifest.source_statistics:
+        if manifest.statistics_at(precision):
             return None
         left = "weights learn, and nothing is corrected" if learns else "nothing adapts"
+        which = f" at {precision}, the precision of the engine that runs" if manifest.source_statistics else ""
         return (
-            f"{artifact.folder} holds no source statistics, so {left}. Record them from pictures of what the "
-            "model was trained for: `moase-edge calibrate --source DIR`."
+            f"{artifact.folder} holds no source statistics{which}, so {left}. Record them from pictures of what "
+            "the model was trained for: `moase-edge calibrate --source DIR`."
         )
     if learns:
         return None
@@ -79,5 +87,5 @@ def open_split_method(
     if schedule.every is None:
         settings = settings.model_copy(update={"track": settings.track.model_copy(update={"remember": False})})
     sidecar = load_sidecar(artifact.path("sidecar.safetensors"), manifest.sidecar, manifest.moase)
-    statistics = load_source_statistics(artifact)
+    statistics = load_source_statistics(artifact, precision_of(engine))
     return build_split_method(engine, sidecar, settings, statistics, on_shift=schedule.on_shift)

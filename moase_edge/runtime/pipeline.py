@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from moase_edge.artifact.store import Artifact, load_artifact, newest_artifact
 from moase_edge.config.adapt import ADAPT_PRESETS, AdaptSettings
 from moase_edge.config.names import EngineName
-from moase_edge.engines.base import Engine
-from moase_edge.engines.choose import open_engine
+from moase_edge.engines.base import Engine, precision_of
+from moase_edge.engines.open import open_chosen
 from moase_edge.errors import ConfigError, SourceError
 from moase_edge.frames.frame import Frame
 from moase_edge.frames.open import open_source
@@ -116,13 +116,15 @@ class Pipeline:
         if schedule.sidecar:  # told before an engine is opened, which takes seconds
             require_torch()
         with ExitStack() as stack:
-            opened = open_engine(loaded, engine, threads=threads)
-            stack.callback(opened.close)
+            opened = open_chosen(loaded, engine, threads=threads)
+            stack.callback(opened.engine.close)
             pipeline = cls.over(
-                loaded, opened, adapt=adapt, settings=settings, threads=threads, budget_ms=budget_ms
+                loaded, opened.engine, adapt=adapt, settings=settings, threads=threads, budget_ms=budget_ms
             )
+            pipeline.facts["engine_choice"] = opened.reason
             stack.pop_all()
-        missing = what_is_missing(loaded, settings or ADAPT_PRESETS[loaded.manifest.moase.preset], schedule)
+        learning = settings or ADAPT_PRESETS[loaded.manifest.moase.preset]
+        missing = what_is_missing(loaded, learning, schedule, precision_of(opened.engine))
         if missing:
             logger.warning(missing)
         return pipeline
@@ -321,6 +323,7 @@ def _facts(
         "artifact": str(artifact.folder),
         "identity": artifact.manifest.identity,
         "engine": engine.name,
+        "precision": precision_of(engine),
         "moase": artifact.manifest.moase.model_dump(mode="json"),
         "learner": None if learning is None else learning.model_dump(mode="json"),
         "budget_ms": budget_ms,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,15 +16,16 @@ from numpy.typing import NDArray
 from moase_edge.adapt.adaptation import Adaptation, Answer, finite_rows
 from moase_edge.adapt.augmented import Rerun
 from moase_edge.adapt.sidecar import Taps
-from moase_edge.engines.base import Engine, Tensors
+from moase_edge.engines.base import DeviceEngine, Engine, Tensors
+from moase_edge.runtime.device_taps import TAPS, DeviceTaps
 from moase_edge.runtime.method import Prediction, Update
 from moase_edge.runtime.stages import Stages
-from moase_edge.runtime.tracked_run import TrackedRun, run_tracked
+from moase_edge.runtime.streams import Answering
+from moase_edge.runtime.tracked_run import Runs, TrackedRun, run_tracked
 
 logger = logging.getLogger(__name__)
 
 _NON_FINITE = "non-finite answer"
-_TAPS = ("mid", "out")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,11 +52,14 @@ class SplitMethod:
 
     Args:
         engine: returns `mid`, `out` and `logits`, and `token_means` where it can be steered.
-        adaptation: whose sidecar fits the engine's taps.
+        adaptation: whose sidecar fits the engine's taps, and lives on the engine's device if it has one.
+        answering: on which stream answers are computed.
     """
 
-    def __init__(self, engine: Engine, adaptation: Adaptation) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, adaptation: Adaptation, *, answering: Answering = nullcontext) -> None:
+        self._engine, self._answering = engine, answering
+        on_device = isinstance(engine, DeviceEngine) and adaptation.device == torch.device(engine.device)
+        self._tapped: Runs = DeviceTaps(engine) if on_device else engine  # type: ignore[arg-type]
         self._adaptation = adaptation
         self._failed = False
         self._waited = 0  # frames with new content, answered frozen, of which the adaptation was not told yet
@@ -80,6 +86,10 @@ class SplitMethod:
         Raises:
             EngineError: the engine failed; without it there is no answer at all.
         """
+        with self._answering():
+            return self._predict(images, stages)
+
+    def _predict(self, images: NDArray[np.float32], stages: Stages) -> Prediction:
         if self._failed or not self._adaptation.adapts:
             return self._frozen(images, stages)
         if not self._adaptation.trusted:
@@ -108,7 +118,7 @@ class SplitMethod:
                 run = self._run(images)
             with stages.timed("sidecar"):
                 if not _broken_rows(run.outputs).any():
-                    self._waited += self._adaptation.contents(_taps(run.outputs), run.keys, run.found)
+                    self._waited += self._adaptation.contents(self._taps(run.outputs), run.keys, run.found)
         except Exception as exc:  # perhaps of what looks at the run alone: the plain one decides
             answer = self._frozen(images, stages)
             self._go_frozen("tracked run", exc)
@@ -127,11 +137,11 @@ class SplitMethod:
     def _run(self, images: NDArray[np.float32]) -> TrackedRun:
         tracker = self._adaptation.tracker
         if tracker is None:
-            return TrackedRun(dict(self._engine.run(images)), np.zeros(len(images), dtype=bool))
-        return run_tracked(self._engine, tracker, images)
+            return TrackedRun(dict(self._tapped.run(images)), np.zeros(len(images), dtype=bool))
+        return run_tracked(self._tapped, tracker, images)
 
     def _adapted(self, run: TrackedRun, images: NDArray[np.float32], stages: Stages) -> Prediction:
-        answer = self._adaptation.answer(_taps(run.outputs), run.steered, run.keys, run.found)
+        answer = self._adaptation.answer(self._taps(run.outputs), run.steered, run.keys, run.found)
         logits, finite = answer.logits, finite_rows(answer.logits)
         memory = _Answered(images, run, answer)
         if finite.all():
@@ -144,7 +154,7 @@ class SplitMethod:
         """The frozen answer to a batch that was run: at hand, unless it was steered."""
         if run.steered.any():
             return self._frozen(images, stages)
-        logits = run.outputs["logits"]
+        logits: NDArray[np.float32] = run.outputs["logits"]
         return Prediction(logits, logits, np.zeros(len(images), dtype=bool))
 
     def _frozen(self, images: NDArray[np.float32], stages: Stages) -> Prediction:
@@ -163,6 +173,10 @@ class SplitMethod:
     def _learn_by(self, prediction: Prediction, learn: Callable[[_Answered], Update | None]) -> Update | None:
         if self._failed:
             return None
+        with self._answering():
+            return self._learn_or_fail(prediction, learn)
+
+    def _learn_or_fail(self, prediction: Prediction, learn: Callable[[_Answered], Update | None]) -> Update | None:
         try:
             if isinstance(prediction.memory, _AnsweredFrozen):
                 waited, self._waited = self._waited, 0
@@ -185,7 +199,7 @@ class SplitMethod:
             return self._engine.run(images) if shift is None else self._engine.run(images, shift)
 
         def taps_of(frames: NDArray[np.float32]) -> Taps:
-            return _taps(self._engine.run(frames))
+            return self._taps(self._engine.run(frames))
 
         return self._adaptation.learn(
             batch.answer,
@@ -205,17 +219,24 @@ class SplitMethod:
         logger.warning("the %s failed; the run goes on with the frozen model: %s", part, exc)
 
     def close(self) -> None:
-        """Release the engine."""
+        """End the updates and release the engine."""
+        self._adaptation.close()
         self._engine.close()
 
+    def _taps(self, outputs: Mapping[str, Any]) -> Taps:
+        """On the sidecar's device: nothing is copied where they are there already."""
+        return Taps(*(torch.as_tensor(outputs[name], device=self._adaptation.device) for name in TAPS))
 
-def _broken_rows(outputs: Tensors) -> NDArray[np.bool_]:
+
+def _broken_rows(outputs: Mapping[str, Any]) -> NDArray[np.bool_]:
     """(B,) rows with taps that are not finite, which no adapter takes."""
-    broken: NDArray[np.bool_] = ~np.all(
-        [finite_rows(outputs[name].reshape(len(outputs[name]), -1)) for name in _TAPS], axis=0
-    )
+    broken: NDArray[np.bool_] = ~np.all([_finite(outputs[name]) for name in TAPS], axis=0)
     return broken
 
 
-def _taps(outputs: Tensors) -> Taps:
-    return Taps(*(torch.from_numpy(outputs[name]) for name in _TAPS))
+def _finite(tap: Any) -> NDArray[np.bool_]:
+    """(B, P, C) -> (B,): rows without NaN and infinity; of a tensor on a device only these come to the host."""
+    if isinstance(tap, torch.Tensor):
+        finite: NDArray[np.bool_] = torch.isfinite(tap).flatten(1).all(dim=1).cpu().numpy()
+        return finite
+    return finite_rows(tap.reshape(len(tap), -1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -13,7 +14,9 @@ from moase_edge.adapt.domains import DomainBank
 from moase_edge.adapt.drift import DriftDetector
 from moase_edge.adapt.guard import Guard
 from moase_edge.adapt.held import HeldSidecar
+from moase_edge.adapt.lane import CudaLane
 from moase_edge.adapt.learner import Learner
+from moase_edge.adapt.published import PublishedLearner
 from moase_edge.adapt.referee import Referee
 from moase_edge.adapt.sidecar import Sidecar
 from moase_edge.adapt.source_moments import moments_of
@@ -22,8 +25,11 @@ from moase_edge.adapt.tracker import Tracker, steered_block
 from moase_edge.artifact.source_statistics import SourceStatistics
 from moase_edge.config.adapt import AdaptSettings
 from moase_edge.config.track import TrackSettings
-from moase_edge.engines.base import Engine
+from moase_edge.engines.base import Engine, device_of
 from moase_edge.runtime.split import SplitMethod
+from moase_edge.runtime.streams import answering_stream
+
+_Answering: TypeAlias = Learner | PublishedLearner | HeldSidecar
 
 _BANK = {"most_domains", "near", "spread", "decide", "half_life", "caution"}
 
@@ -36,7 +42,9 @@ def build_split_method(
     *,
     on_shift: bool = False,
 ) -> SplitMethod:
-    """Engine, sidecar or learner, tracker and watch.
+    """Engine, sidecar or learner, tracker and watch; the sidecar lives on the engine's device.
+
+    On a GPU updates run beside the answers; on the CPU one after the other, so that a run repeats bit for bit.
 
     Args:
         engine: fits the sidecar's taps.
@@ -47,9 +55,11 @@ def build_split_method(
     Raises:
         ConfigError: settings that need source statistics where there are none, or leave nothing to train.
     """
-    learner: Learner | HeldSidecar = HeldSidecar(sidecar)
+    device = _home(engine, settings)
+    sidecar.to(device)
+    learner: _Answering = HeldSidecar(sidecar)
     if settings.objectives:
-        learner = Learner(sidecar, source=moments_of(statistics), **settings.learner())
+        learner = _learner(Learner(sidecar, source=moments_of(statistics, device), **settings.learner()), device)
     adaptation = Adaptation(
         learner,
         tracker=_tracker(learner, settings.track, statistics),
@@ -57,15 +67,26 @@ def build_split_method(
         referee=Referee(**settings.referee.model_dump()),
         on_shift=on_shift,
         has_classes=sidecar.spec.classes > 1,
+        device=device,
         drift=DriftDetector(
             None if statistics is None else statistics.features.std, **settings.drift.model_dump()
         ),
     )
-    return SplitMethod(engine, adaptation)
+    return SplitMethod(engine, adaptation, answering=answering_stream(device))
+
+
+def _home(engine: Engine, settings: AdaptSettings) -> torch.device:
+    """Where the sidecar lives: with the engine, but on the CPU for the view that augments frames there."""
+    augments = settings.objectives and settings.view == "augmented-frame"
+    return torch.device("cpu" if augments else device_of(engine))
+
+
+def _learner(learner: Learner, device: torch.device) -> Learner | PublishedLearner:
+    return PublishedLearner(learner, CudaLane(device)) if device.type == "cuda" else learner
 
 
 def _tracker(
-    answering: Learner | HeldSidecar, settings: TrackSettings, statistics: SourceStatistics | None
+    answering: _Answering, settings: TrackSettings, statistics: SourceStatistics | None
 ) -> Tracker | None:
     """None where there is nothing to track by, or a network without a head has no answer to correct."""
     spec = answering.teacher.spec
@@ -96,6 +117,8 @@ def _tracker(
 
 
 @torch.no_grad()
-def _logits(answering: Learner | HeldSidecar, pooled: Pooled) -> NDArray[np.float32]:
+def _logits(answering: _Answering, pooled: Pooled) -> NDArray[np.float32]:
     """The head, as it is now: (n, H, C) -> (n, K)."""
-    return answering.teacher.classify(torch.from_numpy(pooled.astype(np.float32))).logits.numpy()
+    teacher = answering.teacher
+    inputs = torch.from_numpy(pooled.astype(np.float32)).to(next(teacher.parameters()).device)
+    return teacher.classify(inputs).logits.cpu().numpy()

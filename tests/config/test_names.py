@@ -6,6 +6,7 @@ from typing import get_args
 
 from moase_edge.artifact.preprocess_spec import CropMode, Interpolation, PreprocessSpec
 from moase_edge.config.names import EngineName
+from moase_edge.engines.choose import Runner
 from moase_edge.engines.onnx_runtime import PROVIDERS, Provider
 from moase_edge.frames import preprocess
 from tests.blocked import run_blocked
@@ -14,7 +15,7 @@ from tests.blocked import run_blocked
 def test_literals_equal_the_keys_of_their_owners() -> None:
     assert set(get_args(Interpolation)) == set(preprocess._RESAMPLING)
     assert set(get_args(Provider)) == set(PROVIDERS)
-    assert get_args(EngineName) == ("auto", "ort", "ort-cuda")
+    assert set(get_args(EngineName)) == {"auto", *get_args(Runner)}
 
 
 def test_every_crop_mode_is_known_to_the_preprocessor() -> None:

@@ -1,58 +1,157 @@
+"""Which engine is tried first: a table of manifests and machines."""
+
 from __future__ import annotations
 
-import logging
-import shutil
-from pathlib import Path
+from typing import Any, get_args
 
-import numpy as np
-import onnxruntime
 import pytest
 
-from moase_edge.artifact.store import load_artifact
+from moase_edge.artifact.manifest import BuiltFor, EngineEntry, EngineParity
 from moase_edge.config.names import EngineName
-from moase_edge.engines.choose import open_engine
+from moase_edge.engines.choose import AUTO_ORDER, GRAPH_RUNNERS, Machine, Runner, choices
+from moase_edge.engines.onnx_runtime import Provider
+from moase_edge.engines.tensorrt.device import Device
 from moase_edge.errors import EngineError
 
-cpu_only = pytest.mark.skipif(
-    "CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="this ONNX Runtime has CUDA"
-)
+ORIN = Device("Orin", "sm87", 8192, {"cuda": "12.6"})
+RTX = Device("NVIDIA GeForce RTX 3060", "sm86", 12288, {"cuda": "13.0", "driver": "580.10"})
 
 
-@cpu_only
-@pytest.mark.parametrize("name", ["auto", "ort"])
-def test_the_cpu_is_taken_where_nothing_else_is_there(
-    digits_artifact: Path, name: EngineName, caplog: pytest.LogCaptureFixture
+def parity(*, passed: bool = True) -> EngineParity:
+    figures = {"cosine": 1.0, "relative_error": 0.0, "gradients": 1.0, "top1_agreement": 1.0}
+    return EngineParity(passed=passed, measured_on="ONNX Runtime", **figures)
+
+
+def graph(precision: str = "fp32", **more: Any) -> EngineEntry:
+    return EngineEntry(file=f"backbone.{precision}.onnx", precision=precision, opset=18, **more)  # type: ignore[arg-type]
+
+
+def plan(precision: str = "fp16", runtime: str = "tensorrt", target: str = "sm87", **more: Any) -> EngineEntry:
+    built = BuiltFor(target=target, versions={runtime: {"tensorrt": "10.3.0", "tensorrt-rtx": "1.7.1"}[runtime]})
+    return EngineEntry(
+        file=f"backbone.{precision}.{target}.{runtime}.engine",
+        runtime=runtime,  # type: ignore[arg-type]
+        precision=precision,  # type: ignore[arg-type]
+        source="backbone.fp32.onnx",
+        built_for=built,
+        **more,
+    )
+
+
+def machine(device: Device | None = None, *providers: Provider, rtx: bool = False, trt: bool = False) -> Machine:
+    flavours = {**({"tensorrt": "10.3.0"} if trt else {}), **({"tensorrt-rtx": "1.7.1"} if rtx else {})}
+    return Machine("AMD EPYC", device, frozenset(providers or ("cpu",)), flavours)  # type: ignore[arg-type]
+
+
+FAST = {"latency_ms": 2.0, "measured_on": "TensorRT 10.3.0 (Orin)"}
+SLOW = {**FAST, "latency_ms": 5.0}
+ON_EPYC = {"latency_ms": 20.0, "measured_on": "ONNX Runtime 1.32 (CPU) on AMD EPYC"}
+TABLE: list[tuple[str, list[EngineEntry], Machine, list[tuple[str, str]]]] = [
+    ("only a CPU", [graph()], machine(), [("ort", "fp32")]),
+    ("CUDA before the CPU", [graph()], machine(RTX, "cpu", "cuda"), [("ort-cuda", "fp32"), ("ort", "fp32")]),
+    (
+        "ONNX Runtime's TensorRT is never taken by itself",
+        [graph()],
+        machine(RTX, "cpu", "cuda", "tensorrt"),
+        [("ort-cuda", "fp32"), ("ort", "fp32")],
+    ),
+    (
+        "a plan that fits before CUDA",
+        [graph(), plan()],
+        machine(ORIN, "cpu", "cuda", trt=True),
+        [("tensorrt", "fp16"), ("ort-cuda", "fp32"), ("ort", "fp32")],
+    ),
+    ("a plan for another GPU is passed over", [graph(), plan()], machine(RTX, trt=True), [("ort", "fp32")]),
+    ("a plan without its flavour is passed over", [graph(), plan()], machine(ORIN), [("ort", "fp32")]),
+    ("a plan without a GPU is passed over", [graph(), plan()], machine(trt=True), [("ort", "fp32")]),
+    (
+        "TensorRT before TensorRT-RTX",
+        [graph(), plan(runtime="tensorrt-rtx", target="sm86"), plan(target="sm86")],
+        machine(RTX, trt=True, rtx=True),
+        [("tensorrt", "fp16"), ("tensorrt-rtx", "fp16"), ("ort", "fp32")],
+    ),
+    (
+        "of plans that were not measured the first",
+        [graph(), plan("int8"), plan("fp16")],
+        machine(ORIN, trt=True),
+        [("tensorrt", "int8"), ("ort", "fp32")],
+    ),
+    (
+        "of plans that were measured here the fastest",
+        [graph(), plan("int8", **SLOW), plan("fp16", **FAST)],
+        machine(ORIN, trt=True),
+        [("tensorrt", "fp16"), ("ort", "fp32")],
+    ),
+    (
+        "a plan that was measured before one that was not",
+        [graph(), plan("int8"), plan("fp16", **SLOW)],
+        machine(ORIN, trt=True),
+        [("tensorrt", "fp16"), ("ort", "fp32")],
+    ),
+    (
+        "of two that are as fast the first",
+        [graph(), plan("fp16", **FAST), plan("int8", **{**FAST, "latency_ms": 1.95})],
+        machine(ORIN, trt=True),
+        [("tensorrt", "fp16"), ("ort", "fp32")],
+    ),
+    (
+        "what was measured elsewhere counts for nothing",
+        [graph("fp32", **ON_EPYC), graph("int8", latency_ms=2.0, measured_on="ONNX Runtime on an Intel")],
+        machine(),
+        [("ort", "fp32")],
+    ),
+    (
+        "a plan that failed its gate is passed over",
+        [graph(), plan("int8", parity=parity(passed=False), **FAST), plan("fp16", parity=parity(), **SLOW)],
+        machine(ORIN, trt=True),
+        [("tensorrt", "fp16"), ("ort", "fp32")],
+    ),
+    (
+        "precisions of the CPU are chosen likewise",
+        [graph("fp32", **ON_EPYC), graph("int8", **{**ON_EPYC, "latency_ms": 9.0}, parity=parity())],
+        machine(),
+        [("ort", "int8")],
+    ),
+]
+
+
+@pytest.mark.parametrize(("entries", "there", "expected"), [row[1:] for row in TABLE], ids=[r[0] for r in TABLE])
+def test_auto_tries_the_best_first(
+    entries: list[EngineEntry], there: Machine, expected: list[tuple[str, str]]
 ) -> None:
-    with caplog.at_level(logging.WARNING):
-        engine = open_engine(load_artifact(digits_artifact), name, threads=1)
-    assert "(CPU, 1 threads)" in engine.name
-    assert engine.run(np.zeros((1, 3, 32, 32), np.float32))["logits"].shape == (1, 10)
-    assert not caplog.records, "a machine without CUDA is no reason to warn"
+    assert [(choice.runner, choice.entry.precision) for choice in choices(entries, there)] == expected
 
 
-@cpu_only
-def test_cuda_that_was_asked_for_is_never_replaced(digits_artifact: Path) -> None:
-    with pytest.raises(EngineError, match="asked for CUDAExecutionProvider"):
-        open_engine(load_artifact(digits_artifact), "ort-cuda")
+def test_reasons_say_what_decided() -> None:
+    measured = [graph(), plan("int8", **SLOW), plan("fp16", **FAST)]
+    first, last = choices(measured, machine(ORIN, trt=True))
+    assert first.reason == "a plan fits this GPU; fp16 is the fastest measured here (2.00 ms)"
+    assert last.reason == "no plan fits, and ONNX Runtime has no CUDA"
+    (unmeasured,) = choices([graph(), graph("int8")], machine())
+    assert unmeasured.reason.endswith("fp32 is the artifact's first, none was measured here")
 
 
-@cpu_only
-def test_auto_warns_where_a_cuda_provider_does_not_load(
-    digits_artifact: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr("moase_edge.engines.choose.cuda_available", lambda: True)
-    with caplog.at_level(logging.WARNING):
-        engine = open_engine(load_artifact(digits_artifact), "auto", threads=1)
-    assert "CPU" in engine.name
-    assert "running on the CPU: ONNX Runtime was asked for CUDAExecutionProvider" in caplog.text
+def test_a_name_gives_that_engine_alone_even_if_it_will_not_open() -> None:
+    entries = [graph(), plan()]
+    for name, precision in (("ort", "fp32"), ("ort-cuda", "fp32"), ("ort-tensorrt", "fp32"), ("tensorrt", "fp16")):
+        (choice,) = choices(entries, machine(), name)  # type: ignore[arg-type]
+        assert (choice.runner, choice.entry.precision, choice.reason) == (name, precision, "it was asked for")
 
 
-def test_a_damaged_engine_file_is_refused_when_hashes_are_not_checked(
-    digits_artifact: Path, tmp_path: Path
-) -> None:
-    folder = tmp_path / "damaged"
-    shutil.copytree(digits_artifact, folder)
-    model = folder / "backbone.onnx"
-    model.write_bytes(model.read_bytes()[:5000])
-    with pytest.raises(EngineError, match=r"cannot load .*backbone\.onnx"):
-        open_engine(load_artifact(folder, verify=False), "auto", threads=1)
+def test_of_plans_that_were_asked_for_one_that_fits_comes_first() -> None:
+    entries = [graph(), plan("int8", target="sm86"), plan("fp16", target="sm87")]
+    (choice,) = choices(entries, machine(ORIN, trt=True), "tensorrt")
+    assert choice.entry.precision == "fp16"
+
+
+def test_what_the_artifact_lacks_is_refused_with_the_way_to_get_it() -> None:
+    with pytest.raises(EngineError, match=r"holds no plan of tensorrt-rtx\. `moase-edge export --rebuild DIR`"):
+        choices([graph(), plan()], machine(ORIN, trt=True), "tensorrt-rtx")
+    with pytest.raises(EngineError, match="passed its parity gate"):
+        choices([graph(), plan(parity=parity(passed=False))], machine(ORIN, trt=True), "tensorrt")
+
+
+def test_names_are_those_of_the_settings() -> None:
+    assert set(get_args(EngineName)) == {"auto", *get_args(Runner)}
+    assert set(AUTO_ORDER) == set(get_args(Runner)) - {"ort-tensorrt"}
+    assert set(GRAPH_RUNNERS) < set(get_args(Runner))

@@ -9,7 +9,7 @@ RUN = """
     from pathlib import Path
     import numpy as np
     from moase_edge.artifact.store import load_artifact
-    from moase_edge.engines.choose import open_engine
+    from moase_edge.engines.open import open_engine
     engine = open_engine(load_artifact(Path(sys.argv[1])), "ort", threads=1)
     print(engine.run(np.zeros((2, 3, 32, 32), np.float32))["logits"].shape)
     engine.close()

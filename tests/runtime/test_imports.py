@@ -67,7 +67,7 @@ def test_everything_but_the_split_method_imports_without_pytorch() -> None:
     print(failed)
     """
     found = run_blocked(code, ["torch", "matplotlib", *NEVER_NEEDED]).strip()
-    assert found == "[('split', 'torch'), ('split_method', 'torch')]"
+    assert found == "[('split', 'torch'), ('split_method', 'torch'), ('streams', 'torch')]"
 
 
 def test_a_frozen_run_needs_no_pytorch_and_no_matplotlib(

@@ -19,7 +19,7 @@ from moase_edge.calib.source_data import open_source_data
 from moase_edge.config.adapt import ADAPT_PRESETS, AdaptSettings
 from moase_edge.config.track import TrackSettings
 from moase_edge.data.digits import load_digits_split
-from moase_edge.engines.choose import open_engine
+from moase_edge.engines.open import open_engine
 from moase_edge.errors import ArtifactError, ConfigError
 from moase_edge.frames.open import open_source
 from moase_edge.runtime import pipeline as pipeline_module
