@@ -40,8 +40,10 @@ from moase_edge.calib.source_statistics import source_statistics_of
 from moase_edge.config.adapt import ADAPT_PRESETS
 from moase_edge.config.moase import MoaseSettings
 from moase_edge.engines.onnx_runtime import OnnxRuntimeEngine
-from moase_edge.export.bundle import ONNX_FILE, SIDECAR_FILE, ExportRequest, export_artifact
+from moase_edge.export.bundle import ONNX_FILE, export_artifact
 from moase_edge.export.onnx import export_onnx
+from moase_edge.export.request import ExportRequest
+from moase_edge.export.write import SIDECAR_FILE
 from moase_edge.models.build import build_backbone
 from moase_edge.runtime.machine import describe_machine
 from moase_edge.runtime.method import Method

@@ -89,10 +89,12 @@ class PublishedLearner:
         return None if finished is None else finished.report
 
     def keep(self, taps: Taps, teacher: Views, new: Tensor | None = None) -> None:
-        """Offer a batch to the reservoir, unless an update under way draws from it."""
+        """Offer a batch to the reservoir; it is left out where an update, which reads that, is under way."""
         self._take_if_done()
         if self._ticket is None:
-            self._learner.keep(taps, teacher, new)
+            self._learner.keep(Taps(taps.mid.clone(), taps.out.clone()), teacher, new)
+        else:
+            self.skipped += 1
 
     def distance(self) -> TeacherDistance:
         """As of the last update that measured it: the first of every ten.

@@ -176,6 +176,7 @@ class Manifest(Settings):
 
     Attributes:
         steerable: whether the engines take `shift` and return `token_means`.
+        undecided: which engine is the fastest is measured at the first run on a device.
         source_statistics: one for each precision they were taken at; empty where there were no source images.
         identity: sha256 over weights, split, MoASE settings and preprocessing; adapted state is bound to it.
         files: sha256 of every other file in the folder.
@@ -197,6 +198,7 @@ class Manifest(Settings):
     sidecar: SidecarSpec
     moase: MoaseSettings
     engines: tuple[EngineEntry, ...] = Field(min_length=1)
+    undecided: bool = False
     parity: ParityFigures
     source_statistics: tuple[SourceStatisticsEntry, ...] = ()
     files: dict[FileName, Digest]
@@ -210,6 +212,11 @@ class Manifest(Settings):
     def statistics_at(self, precision: Precision) -> SourceStatisticsEntry | None:
         """The source statistics that were taken at a precision; None where there are none."""
         return next((entry for entry in self.source_statistics if entry.precision == precision), None)
+
+    def plan_graphs(self) -> tuple[EngineEntry, ...]:
+        """The graphs that plans are built from: the first, which is to run, or all while that is undecided."""
+        graphs = tuple(entry for entry in self.engines if entry.runtime == "onnx")
+        return graphs if self.undecided else graphs[:1]
 
     @model_validator(mode="after")
     def _parts_fit_each_other(self) -> Manifest:

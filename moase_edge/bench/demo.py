@@ -17,7 +17,8 @@ from moase_edge.bench.labelled_source import LabelledSource
 from moase_edge.data.corruptions import corrupt
 from moase_edge.data.digits import load_digits_split
 from moase_edge.data.labelled import Domain, DomainStream, unchanged
-from moase_edge.export.bundle import ExportRequest, export_artifact
+from moase_edge.export.bundle import export_artifact
+from moase_edge.export.request import ExportRequest
 from moase_edge.report.files import write_json
 from moase_edge.report.page import Picture, Section, write_page
 from moase_edge.report.plots import plot_errors_by_domain, plots_missing

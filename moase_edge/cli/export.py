@@ -9,7 +9,7 @@ import typer
 
 from moase_edge.cli.extras import needing
 from moase_edge.cli.interrupt import ended_by_signals
-from moase_edge.config.names import PlanEngine, Preset
+from moase_edge.config.names import PlanEngine, PrecisionChoice, Preset
 from moase_edge.errors import ConfigError
 
 _INTERRUPTED = "interrupted; nothing was written"
@@ -67,6 +67,17 @@ def export(
             help="Images the model was made for (a folder or glob of pictures, a video): record their statistics."
         ),
     ] = None,
+    calib_data: Annotated[
+        str | None,
+        typer.Option(
+            help="Frames as the device will see them (a folder or glob of pictures, a video): int8 takes its "
+            "ranges from them, and precisions are compared on them."
+        ),
+    ] = None,
+    precision: Annotated[
+        PrecisionChoice,
+        typer.Option(help="Of the engine to run; auto keeps the fastest that agrees with fp32."),
+    ] = "fp32",
     steer: Annotated[
         bool,
         typer.Option(help="An engine that `run` can also correct from inside, where that makes answers surer."),
@@ -127,7 +138,8 @@ def export(
         from moase_edge.cli.export_view import ExportView
         from moase_edge.config.base import load_settings
         from moase_edge.config.moase import MoaseSettings
-        from moase_edge.export.bundle import ExportRequest, export_artifact
+        from moase_edge.export.bundle import export_artifact
+        from moase_edge.export.request import ExportRequest
     with needing("export"), ended_by_signals(_INTERRUPTED, unwinding=True):
         moase = load_settings(MoaseSettings, {"preset": preset, "experts": experts, "rank": rank})
         request = ExportRequest(
@@ -142,6 +154,8 @@ def export(
             source_data=source_data,
             steer=steer,
             plans=plans,
+            precision=precision,
+            calib_data=calib_data,
         )
         folder = out or Path("artifacts") / backbone
         with ExportView() as view:

@@ -55,7 +55,7 @@ class ExportView:
             f"{parity.gradients:.1e}; tolerance {parity.tolerance:.0e}",
             f"  preprocess: {preprocess_line(manifest.preprocess)}",
             f"  source statistics: {statistics_line(manifest.source_statistics)}",
-            *_plans(manifest),
+            *_engines(manifest),
             *_notes(manifest),
             f"  next: moase-edge run --artifact {artifact.folder} --camera 0",
         ]
@@ -67,9 +67,15 @@ class ExportView:
         Console().print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
-def _plans(manifest: Manifest) -> Iterator[str]:
-    plans = (entry for entry in manifest.engines if entry.built_for is not None)
-    return (f"  plan {engine_line(entry)}" for entry in plans)
+def _engines(manifest: Manifest) -> Iterator[str]:
+    """Plans and other precisions; the fp32 graph alone, unmeasured, goes without saying."""
+    for entry in manifest.engines:
+        if entry.built_for is not None:
+            yield f"  plan {engine_line(entry)}"
+        elif entry.precision != "fp32" or entry.latency_ms is not None:
+            yield f"  engine {engine_line(entry)}"
+    if manifest.undecided:
+        yield "  which of the precisions runs is decided on the device, at the first run"
 
 
 def _notes(manifest: Manifest) -> Iterator[str]:

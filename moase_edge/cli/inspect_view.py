@@ -41,13 +41,33 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "steerable", "at every block, by `shift`" if manifest.steerable else "no"
     for engine in manifest.engines:
         yield "engine", engine_line(engine)
+    if manifest.undecided:
+        yield "to run", "the fastest of them, measured at the first run on a device"
     yield "parity", f"taps {parity.taps:.1e}, logits {parity.logits:.1e}, gradients {parity.gradients:.1e}"
     yield "source statistics", statistics_line(manifest.source_statistics)
     yield "identity", manifest.identity
 
 
 def engine_line(entry: EngineEntry) -> str:
-    """File, what runs it, precision, and of a plan what it fits."""
+    """File, what runs it, precision, of a plan what it fits, and what was measured."""
+    return "; ".join([_engine(entry), *_evidence(entry)])
+
+
+def _evidence(entry: EngineEntry) -> Iterator[str]:
+    """Agreement with fp32, and latency, where they are known."""
+    if entry.parity is not None:
+        answers = (
+            "" if entry.parity.top1_agreement is None else f", {entry.parity.top1_agreement:.1%} same answers"
+        )
+        yield (
+            f"against fp32: taps {entry.parity.relative_error:.1e} (cosine {entry.parity.cosine:.4f}), gradients "
+            f"{entry.parity.gradients:.1e}{answers}"
+        )
+    if entry.latency_ms is not None:
+        yield f"{entry.latency_ms:.2f} ms a frame in {entry.measured_on}"
+
+
+def _engine(entry: EngineEntry) -> str:
     facts = f"{entry.file}: {entry.runtime}, {entry.precision}"
     if entry.built_for is None:
         return f"{facts}, opset {entry.opset}"

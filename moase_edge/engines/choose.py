@@ -80,7 +80,10 @@ def _runnable(entries: Sequence[EngineEntry], machine: Machine, runner: Runner) 
     """The best entry that this runner can take here; none where it or the device is missing."""
     if runner in GRAPH_RUNNERS:
         # Without ONNX Runtime the CPU stays a choice: opening it says what to install.
-        fitting = _graphs(entries) if runner == "ort" or GRAPH_RUNNERS[runner] in machine.providers else []
+        there = runner == "ort" or GRAPH_RUNNERS[runner] in machine.providers
+        # ONNX Runtime's CPU provider has no kernels in bfloat16.
+        lacking = ("bf16",) if runner == "ort" else ()
+        fitting = [entry for entry in _graphs(entries) if there and entry.precision not in lacking]
     else:
         fitting = [entry for entry in _plans(entries, runner) if not _misfits(entry, machine)]
     ranked = _ranked(fitting, _place(runner, machine))

@@ -16,7 +16,7 @@ from moase_edge.engines.onnx_runtime import OnnxRuntimeEngine, Provider, availab
 from moase_edge.engines.tensorrt.device import find_device
 from moase_edge.engines.tensorrt.flavour import available_flavours, find_flavour
 from moase_edge.engines.tensorrt.open import open_plan
-from moase_edge.errors import EngineError
+from moase_edge.errors import EngineError, GateError
 from moase_edge.metrics.processor import processor_name
 
 logger = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ def open_chosen(
     for choice in found[:-1]:
         try:
             return _opened(artifact, choice, refused, threads=threads, graphs=graphs)
-        except EngineError as exc:
+        except (EngineError, GateError) as exc:
             logger.warning("%s does not open, and the next best is taken: %s", choice.runner, exc)
             refused.append(f"{choice.runner} does not open")
     return _opened(artifact, found[-1], refused, threads=threads, graphs=graphs)

@@ -1,8 +1,11 @@
-"""Which of several engines is the fastest here: one frame at a time, in turn, so that all meet the same machine."""
+"""Which of several engines is the fastest here: one frame at a time, in turn, so that all meet one machine."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
 from time import perf_counter_ns
 from typing import TypeVar
 
@@ -11,8 +14,45 @@ from numpy.typing import NDArray
 
 from moase_edge.artifact.manifest import Precision
 from moase_edge.engines.base import Engine
+from moase_edge.errors import EngineError, GateError
+from moase_edge.metrics.processor import processor_name
 
 Name = TypeVar("Name", bound=str)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What an engine takes for one frame, and what it was measured on."""
+
+    latency_ms: float
+    measured_on: str
+
+
+def measure(
+    openers: Mapping[Name, Callable[[], Engine]],
+    image: NDArray[np.float32],
+    *,
+    rounds: int,
+    warm_up: int,
+    seconds: float,
+) -> dict[Name, Measured]:
+    """Open engines, measure them in turn (see `interleaved_ms`), close them; what cannot run here is left out."""
+    with ExitStack() as stack:
+        engines: dict[Name, Engine] = {}
+        for name, opener in openers.items():
+            try:
+                engines[name] = opener()
+            except (EngineError, GateError) as exc:
+                logger.info("%s is not measured: %s", name, exc)
+                continue
+            stack.callback(engines[name].close)
+        spent_ms = (
+            interleaved_ms(engines, image, rounds=rounds, warm_up=warm_up, seconds=seconds) if engines else {}
+        )
+        where = processor_name()
+        return {name: Measured(spent_ms[name], f"{engines[name].name} on {where}") for name in spent_ms}
 
 
 def interleaved_ms(
@@ -53,7 +93,8 @@ def fastest(latency_ms: Mapping[Precision, float], *, tie: float) -> Precision:
     """The precision to run in: the fastest, but fp32 where nothing is faster than it by more than the share `tie`.
 
     Args:
-        latency_ms: by precision, fp32 among them.
+        latency_ms: by precision, one at least.
     """
     best = min(latency_ms, key=lambda precision: latency_ms[precision])
-    return best if latency_ms[best] < (1 - tie) * latency_ms["fp32"] else "fp32"
+    exact = latency_ms.get("fp32", float("inf"))
+    return best if latency_ms[best] < (1 - tie) * exact else "fp32"

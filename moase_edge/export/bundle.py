@@ -2,75 +2,45 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
+import copy
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from contextlib import closing
 from pathlib import Path
 
 import torch
 
-from moase_edge.adapt.sidecar import Sidecar, new_sidecar, save_sidecar
+from moase_edge.adapt.sidecar import Sidecar, new_sidecar
 from moase_edge.artifact.files import new_folder, refuse_existing, refuse_unnamed
-from moase_edge.artifact.manifest import EngineEntry, Provenance, SourceStatisticsEntry
-from moase_edge.artifact.store import MANIFEST, Artifact, load_artifact, write_manifest
+from moase_edge.artifact.manifest import EngineEntry, SourceStatisticsEntry
+from moase_edge.artifact.parity_probe import PARITY_PROBE_FILE, PROBE_FRAMES, save_parity_probe
+from moase_edge.artifact.store import MANIFEST, Artifact, load_artifact
 from moase_edge.calib.source_data import open_source_data, write_source_statistics
-from moase_edge.config.moase import MoaseSettings
+from moase_edge.config.names import LowerPrecision
 from moase_edge.engines.base import Engine
 from moase_edge.engines.onnx_runtime import OnnxRuntimeEngine, require_onnxruntime
 from moase_edge.errors import GateError
+from moase_edge.export.candidates import GRAPH_FILE, Reference, open_twin
 from moase_edge.export.onnx import export_onnx
-from moase_edge.export.parity import ParityReport, check_parity
-from moase_edge.export.plan_targets import PlanBuild, PlanRequest, plan_builds, plan_options
+from moase_edge.export.parity import ParityReport, check_parity, perturb
+from moase_edge.export.pictures import Pictures, pictures_at, seeded_pictures
+from moase_edge.export.plan_targets import PlanBuild, plan_builds, plan_options
 from moase_edge.export.plans import build_plans
-from moase_edge.export.provenance import identity_of, installed_versions, reproduce_script
-from moase_edge.frames.source import Source
-from moase_edge.models.build import Backbone, build_backbone
+from moase_edge.export.precision import PrecisionBench, Settled, wanted_precisions
+from moase_edge.export.request import ExportRequest
+from moase_edge.export.write import Built, Found, write_rest
+from moase_edge.models.build import build_backbone
 from moase_edge.models.labels import read_labels
 from moase_edge.models.split import sidecar_spec, sidecar_state, tensor_specs
 from moase_edge.models.steer import cut
-from moase_edge.version import __version__
 
-ONNX_FILE = "backbone.onnx"
-SIDECAR_FILE = "sidecar.safetensors"
-PARITY_FILE = "parity.json"
-SCRIPT_FILE = "reproduce.sh"
-
+ONNX_FILE = GRAPH_FILE
+_CALIBRATION_FRAMES = 256
 
 logger = logging.getLogger(__name__)
 
 # Is told, in a short phrase for people, which stage of an export begins.
 StageListener = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class ExportRequest:
-    """What to export.
-
-    Attributes:
-        backbone: short name, timm's name, or `digits_vit`.
-        checkpoint, pretrained, num_classes, seed: as `build_backbone` takes them.
-        labels: file with a name per class.
-        adapt_blocks: k, how many of the last blocks get an adapter.
-        moase: settings of the adapters.
-        source_data: folder or glob of pictures, or a video, of the source domain; None records no statistics.
-        steer: the engine takes a shift at the entrance of every block and returns token means.
-        plans: which TensorRT plans are built from the graphs.
-    """
-
-    backbone: str
-    checkpoint: Path | None = None
-    pretrained: bool | None = None
-    num_classes: int | None = None
-    labels: Path | None = None
-    adapt_blocks: int = 1
-    moase: MoaseSettings = field(default_factory=MoaseSettings)
-    seed: int = 0
-    source_data: str | None = None
-    steer: bool = True
-    plans: PlanRequest = field(default_factory=PlanRequest)
 
 
 def export_artifact(
@@ -79,11 +49,12 @@ def export_artifact(
     """Export a backbone to a new artifact folder.
 
     Raises:
-        ConfigError: unknown name, labels that do not fit, or `out` exists or is no place for an artifact.
+        ConfigError: unknown name, labels that do not fit, a precision that cannot be made, or `out` exists or is
+            no place for an artifact.
         EngineError: ONNX Runtime, which the parity check needs, is missing, or the TensorRT that is asked for.
         CheckpointError, ExportError: the weights or the graph.
-        SourceError, CalibrationError: the source images; nothing is written.
-        GateError: parity with in-block MoASE does not hold; nothing is written.
+        SourceError, CalibrationError: the source images or the calibration frames; nothing is written.
+        GateError: parity with in-block MoASE, or of the precision with fp32, does not hold; nothing is written.
         StorageError: `out` cannot be written.
     """
     announce = on_stage or logger.info
@@ -91,26 +62,47 @@ def export_artifact(
     refuse_unnamed(out)
     require_onnxruntime()
     builds = plan_builds(request.plans)
+    wanted = wanted_precisions(
+        request.precision,
+        calibrated=request.calib_data is not None,
+        targets=[build.target for build in builds],
+    )
     # Opened before the long work, which images that are not there would make useless.
-    with (
-        open_source_data(request.source_data)
-        if request.source_data is not None
-        else contextlib.nullcontext() as images
-    ):
-        _export(request, images, builds, out, force=force, announce=announce)
+    for uri in (request.source_data, request.calib_data):
+        if uri is not None:
+            open_source_data(uri).close()
+    with new_folder(out, force=force, marker=MANIFEST) as folder:
+        _export(request, wanted, builds, folder, announce)
     return load_artifact(out, verify=False)
 
 
 def _export(
     request: ExportRequest,
-    images: Source | None,
+    wanted: tuple[LowerPrecision, ...],
     builds: tuple[PlanBuild, ...],
-    out: Path,
-    *,
-    force: bool,
+    folder: Path,
     announce: StageListener,
 ) -> None:
     announce("building the backbone")
+    built = _build(request)
+    opset = _write_engine(built, folder, announce)
+    with closing(OnnxRuntimeEngine(folder / ONNX_FILE)) as engine:
+        announce("checking parity with in-block MoASE")
+        parity = _check(built, engine, seed=request.seed)
+        settled = _settle(built, wanted, builds, engine, opset, folder, announce)
+    statistics = _record(built, settled, folder, announce)
+    graphs = settled.graphs if settled.undecided else settled.graphs[:1]
+    plans = build_plans(folder, graphs, builds, request.plans.settings, announce=announce)
+    announce("writing the artifact")
+    write_rest(
+        built,
+        Found(parity, settled, plans, statistics),
+        folder,
+        plan_options=plan_options(request.plans),
+    )
+
+
+def _build(request: ExportRequest) -> Built:
     backbone = build_backbone(
         request.backbone,
         checkpoint=request.checkpoint,
@@ -124,47 +116,24 @@ def _export(
     )
     frozen = sidecar_state(backbone.model, request.adapt_blocks)
     sidecar = new_sidecar(spec, request.moase, frozen, seed=request.seed)
-    with new_folder(out, force=force, marker=MANIFEST) as folder:
-        opset = _write_engine(backbone, sidecar, folder, announce, steer=request.steer)
-        with contextlib.closing(OnnxRuntimeEngine(folder / ONNX_FILE)) as engine:
-            announce("checking parity with in-block MoASE")
-            parity = _check(backbone, sidecar, engine, seed=request.seed)
-            statistics = None
-            if images is not None:
-                announce("recording source statistics")
-                statistics = _record(backbone, sidecar, engine, images, folder)
-        graphs = (EngineEntry(file=ONNX_FILE, opset=opset),)
-        plans = build_plans(folder, graphs, builds, request.plans.settings, announce=announce)
-        announce("writing the artifact")
-        _write_rest(
-            request,
-            backbone,
-            sidecar,
-            parity,
-            folder,
-            labels=labels,
-            engines=graphs + plans,
-            statistics=statistics,
-        )
+    return Built(request, backbone, sidecar, labels)
 
 
 def _fitting(labels: tuple[str, ...] | None, classes: int) -> tuple[str, ...] | None:
     return labels if labels is not None and len(labels) == classes else None
 
 
-def _write_engine(
-    backbone: Backbone, sidecar: Sidecar, folder: Path, announce: StageListener, *, steer: bool
-) -> int:
+def _write_engine(built: Built, folder: Path, announce: StageListener) -> int:
     announce("exporting the frozen backbone to ONNX")
-    size = (backbone.preprocess.height, backbone.preprocess.width)
-    inputs, outputs = tensor_specs(sidecar.spec, *size, steer=steer)
+    spec, steer, preprocess = built.sidecar.spec, built.request.steer, built.backbone.preprocess
+    inputs, outputs = tensor_specs(spec, preprocess.height, preprocess.width, steer=steer)
     with torch.no_grad():
-        return export_onnx(cut(backbone.model, sidecar.spec, steer=steer), inputs, outputs, folder / ONNX_FILE)
+        return export_onnx(cut(built.backbone.model, spec, steer=steer), inputs, outputs, folder / ONNX_FILE)
 
 
-def _check(backbone: Backbone, sidecar: Sidecar, engine: Engine, *, seed: int) -> ParityReport:
-    size = (backbone.preprocess.height, backbone.preprocess.width)
-    report = check_parity(backbone.model, engine, sidecar, size=size, seed=seed)
+def _check(built: Built, engine: Engine, *, seed: int) -> ParityReport:
+    size = (built.backbone.preprocess.height, built.backbone.preprocess.width)
+    report = check_parity(built.backbone.model, engine, built.sidecar, size=size, seed=seed)
     if report.failures:
         worst = ", ".join(f"{name} {report.median(name):.2e}" for name in report.failures)
         raise GateError(
@@ -175,73 +144,78 @@ def _check(backbone: Backbone, sidecar: Sidecar, engine: Engine, *, seed: int) -
     return report
 
 
-def _record(
-    backbone: Backbone, sidecar: Sidecar, engine: Engine, images: Source, folder: Path
-) -> SourceStatisticsEntry:
-    return write_source_statistics(
-        folder, engine, sidecar, backbone.preprocess, images, precision="fp32", command="export"
-    )
-
-
-def _write_rest(
-    request: ExportRequest,
-    backbone: Backbone,
-    sidecar: Sidecar,
-    parity: ParityReport,
+def _settle(
+    built: Built,
+    wanted: tuple[LowerPrecision, ...],
+    builds: tuple[PlanBuild, ...],
+    engine: Engine,
+    opset: int,
     folder: Path,
-    *,
-    labels: tuple[str, ...] | None,
-    engines: tuple[EngineEntry, ...],
-    statistics: SourceStatisticsEntry | None,
-) -> None:
-    spec, moase = sidecar.spec, request.moase
-    provenance = Provenance(
-        backbone=backbone.name,
-        architecture=backbone.architecture,
-        weights=backbone.weights,
-        checkpoint=backbone.checkpoint,
-        checkpoint_sha256=backbone.checkpoint_sha256,
-        seed=request.seed,
-        versions=installed_versions(),
-    )
-    size = (backbone.preprocess.height, backbone.preprocess.width)
-    inputs, outputs = tensor_specs(spec, *size, steer=request.steer)
-    save_sidecar(sidecar, folder / SIDECAR_FILE)
-    (folder / PARITY_FILE).write_text(json.dumps(parity.as_json(), indent=1) + "\n", encoding="utf-8")
-    script = folder / SCRIPT_FILE
-    script.write_text(
-        reproduce_script(
-            provenance,
-            request.adapt_blocks,
-            moase,
-            spec.classes,
-            labels=request.labels is not None,
-            statistics=statistics,
-            steer=request.steer,
-            plans=plan_options(request.plans),
-        ),
-        encoding="utf-8",
-    )
-    script.chmod(0o755)
-    write_manifest(
+    announce: StageListener,
+) -> Settled:
+    """The graphs that the artifact keeps, and the frames that a device checks a plan by."""
+    request, preprocess = built.request, built.backbone.preprocess
+    calibration = None
+    if request.calib_data is not None:
+        announce("reading the calibration frames")
+        calibration = pictures_at(request.calib_data, preprocess, _CALIBRATION_FRAMES)
+    noise = seeded_pictures(preprocess, request.precisions.seeded_frames, seed=request.seed)
+    probe = (calibration or noise).spread(PROBE_FRAMES).frames
+    save_parity_probe(probe, [engine.run(image) for image in probe], folder / PARITY_PROBE_FILE)
+    if not wanted:
+        return Settled((EngineEntry(file=ONNX_FILE, opset=opset),))
+    bench = PrecisionBench(
         folder,
-        {
-            "created_at": datetime.now(timezone.utc),
-            "moase_edge_version": __version__,
-            "name": backbone.name,
-            "labels": labels,
-            "identity": identity_of(
-                backbone.model, sidecar, spec, moase, backbone.preprocess, steer=request.steer
-            ),
-            "provenance": provenance,
-            "preprocess": backbone.preprocess,
-            "inputs": inputs,
-            "outputs": outputs,
-            "steerable": request.steer,
-            "sidecar": spec,
-            "moase": moase,
-            "engines": engines,
-            "parity": parity.figures(),
-            "source_statistics": () if statistics is None else (statistics,),
-        },
+        opset,
+        Reference(engine, _moved(built), _shown(built, calibration) or noise),
+        request.precisions,
+        calibration=() if calibration is None else calibration.frames,
+        quantise=request.quantise,
+        announce=announce,
     )
+    if request.precision != "auto":
+        return bench.asked(wanted[0])
+    # A plan is measured where it runs, and what is fastest as a graph says nothing about plans.
+    return bench.undecided(wanted) if builds else bench.fastest(wanted)
+
+
+def _moved(built: Built) -> Sidecar:
+    """The sidecar away from its start, where a gradient reaches one projection of each expert alone."""
+    moved = copy.deepcopy(built.sidecar)
+    perturb(moved, torch.Generator().manual_seed(built.request.seed))
+    return moved
+
+
+def _shown(built: Built, calibration: Pictures | None) -> Pictures | None:
+    """The pictures that precisions are compared on: calibration frames, else source images, else none."""
+    count, source = built.request.precisions.frames, built.request.source_data
+    if calibration is not None:
+        return calibration.spread(count)
+    return None if source is None else pictures_at(source, built.backbone.preprocess, count)
+
+
+def _record(
+    built: Built, settled: Settled, folder: Path, announce: StageListener
+) -> tuple[SourceStatisticsEntry, ...]:
+    """Source statistics of every precision that is kept; one's error would look like a shift to another's."""
+    if built.request.source_data is None:
+        return ()
+    entries = []
+    for precision in dict.fromkeys(graph.precision for graph in settled.graphs):
+        announce(f"recording source statistics at {precision}")
+        with (
+            open_source_data(built.request.source_data) as images,
+            closing(open_twin(folder, precision)) as engine,
+        ):
+            entries.append(
+                write_source_statistics(
+                    folder,
+                    engine,
+                    built.sidecar,
+                    built.backbone.preprocess,
+                    images,
+                    precision=precision,
+                    command="export",
+                )
+            )
+    return tuple(entries)

@@ -50,7 +50,7 @@ def half_graph(model: Any, precision: HalfPrecision, strategy: HalfStrategy) -> 
 
 
 def residual_nodes(model: Any) -> list[str]:
-    """Names of the nodes that sum or hand on the residual stream: sums of two computed tensors, and their parts."""
+    """Names of the nodes that sum or hand on the residual stream: sums of two computed tensors, parts of them."""
     constant = {tensor.name for tensor in model.graph.initializer}
     stream: set[str] = set()
     found = []
@@ -68,9 +68,9 @@ def _join_wide(graph: Any) -> None:
 
     casts = {node.output[0]: node for node in graph.node if node.op_type == "Cast"}
     # A weight that only wide nodes take is float32 already; the converter casts it all the same.
-    exact = {tensor.name: tensor.name for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT}
-    exact.update({name: node.input[0] for name, node in casts.items() if node.attribute[0].i != TensorProto.FLOAT})
-    exact = {name: exact[node.input[0]] for name, node in casts.items() if node.input[0] in exact}
+    wide = {tensor.name: tensor.name for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT}
+    wide.update({name: node.input[0] for name, node in casts.items() if node.attribute[0].i != TensorProto.FLOAT})
+    exact = {name: wide[node.input[0]] for name, node in casts.items() if node.input[0] in wide}
     for node in graph.node:
         for index, name in enumerate(node.input):
             node.input[index] = exact.get(name, name)

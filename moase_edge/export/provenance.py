@@ -13,6 +13,7 @@ from moase_edge.artifact.manifest import Provenance, SourceStatisticsEntry, cano
 from moase_edge.artifact.preprocess_spec import PreprocessSpec
 from moase_edge.artifact.specs import SidecarSpec
 from moase_edge.config.moase import MoaseSettings
+from moase_edge.config.names import PrecisionChoice
 
 _PACKAGES = ("moase-edge", "torch", "torchvision", "timm", "onnx", "onnxscript", "onnxruntime", "numpy")
 
@@ -73,6 +74,8 @@ def reproduce_script(
     statistics: SourceStatisticsEntry | None = None,
     steer: bool = False,
     plans: Sequence[str] = (),
+    precision: PrecisionChoice = "fp32",
+    calibrated: bool = False,
 ) -> str:
     """A shell script that makes the artifact again; it names no path of the machine it was made on.
 
@@ -81,6 +84,8 @@ def reproduce_script(
         labels: whether class names came from a file.
         statistics: what source statistics were recorded from.
         steer: whether the engine takes a shift.
+        precision: as it was asked for.
+        calibrated: whether there were calibration frames.
         plans: options that build the plans it was exported with.
     """
     command = ["moase-edge", "export", "--backbone", provenance.backbone]
@@ -89,6 +94,7 @@ def reproduce_script(
     command += ["--num-classes", str(classes), "--adapt-blocks", str(adapt_blocks), "--preset", moase.preset]
     command += ["--experts", str(moase.experts), "--rank", str(moase.rank), "--seed", str(provenance.seed)]
     command += [] if steer else ["--no-steer"]
+    command += [] if precision == "fp32" else ["--precision", precision]
     command += plans
     lines = ["#!/bin/sh", "# Makes this artifact again. It was made with:"]
     lines += [f"#   {name} {version}" for name, version in sorted(provenance.versions.items())]
@@ -108,6 +114,9 @@ def reproduce_script(
             "SOURCE_DATA", f"the source images: {statistics.data}, of which {statistics.count} count"
         )
         line += ' --source-data "$SOURCE_DATA"'
+    if calibrated:
+        lines += _required("CALIB_DATA", "the calibration frames")
+        line += ' --calib-data "$CALIB_DATA"'
     lines += [*_required("OUT", "the folder to write"), line + ' --out "$OUT" "$@"']
     return "\n".join(lines) + "\n"
 

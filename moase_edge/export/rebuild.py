@@ -51,8 +51,7 @@ def lacking_plans(
     """Builds, each with a graph, of which the artifact has no plan that was made the same way."""
     engines = artifact.manifest.engines
     made = [_recipe(entry) for entry in engines]
-    graphs = [entry for entry in engines if entry.runtime == "onnx"]
-    wanted = [(build, graph) for build in builds for graph in graphs]
+    wanted = [(build, graph) for build in builds for graph in artifact.manifest.plan_graphs()]
     return [
         (build, graph)
         for build, graph in wanted

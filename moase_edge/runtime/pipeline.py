@@ -25,6 +25,7 @@ from moase_edge.frames.preprocess import Preprocessor
 from moase_edge.frames.source import Source
 from moase_edge.report.files import RotatingJsonl
 from moase_edge.runtime.budget import UpdateBudget
+from moase_edge.runtime.decide import decide_precision
 from moase_edge.runtime.frozen import FrozenMethod
 from moase_edge.runtime.method import Deferring, Following, Method, Prediction, RunCounts, Update
 from moase_edge.runtime.open_split import open_split_method, require_torch, what_is_missing
@@ -115,6 +116,8 @@ class Pipeline:
         loaded = load_artifact(Path(artifact) if artifact is not None else newest_artifact())
         if schedule.sidecar:  # told before an engine is opened, which takes seconds
             require_torch()
+        if engine == "auto":
+            loaded = decide_precision(loaded, threads=threads)
         with ExitStack() as stack:
             opened = open_chosen(loaded, engine, threads=threads)
             stack.callback(opened.engine.close)

@@ -57,7 +57,7 @@ def test_help_runs_without_any_package_that_takes_time_to_import(command: list[s
 
 def test_no_option_promises_what_is_not_built() -> None:
     shown = run_blocked(PROGRAM, HEAVY, ["run", "--help"]) + run_blocked(PROGRAM, HEAVY, ["export", "--help"])
-    for absent in ("--web", "--resume", "--state", "--precision"):
+    for absent in ("--web", "--resume", "--state", "fp8"):
         assert absent not in shown
 
 

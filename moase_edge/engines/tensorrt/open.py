@@ -9,6 +9,7 @@ from moase_edge.artifact.cache import Cache, cache_folder
 from moase_edge.artifact.manifest import EngineEntry
 from moase_edge.artifact.store import Artifact
 from moase_edge.engines.base import Engine
+from moase_edge.engines.plan_parity import check_first_load
 from moase_edge.engines.tensorrt.device import Device, find_device
 from moase_edge.engines.tensorrt.executor import PlanRunner, TensorRtEngine, TensorRtTorchEngine
 from moase_edge.engines.tensorrt.flavour import find_flavour
@@ -29,6 +30,7 @@ def open_plan(artifact: Artifact, entry: EngineEntry, *, graphs: bool = True) ->
         ArtifactError: the manifest names no such file.
         EngineError: the flavour, a GPU, or PyTorch and pycuda are missing; the plan does not fit this device, is
             damaged, or device memory does not suffice.
+        GateError: the first time on this device, its outputs are not those that the artifact stores.
     """
     flavour, path = find_flavour(entry.runtime), artifact.path(entry.file)
     device = require_device()
@@ -42,7 +44,13 @@ def open_plan(artifact: Artifact, entry: EngineEntry, *, graphs: bool = True) ->
     except BaseException:
         memory.close()
         raise
-    return engine_of(runner, f"{flavour.title} ({device.gpu}, {entry.precision})", precision=entry.precision)
+    engine = engine_of(runner, f"{flavour.title} ({device.gpu}, {entry.precision})", precision=entry.precision)
+    try:
+        check_first_load(engine, artifact, entry, Cache(cache_folder()), {"gpu": device.gpu, **device.versions})
+    except BaseException:
+        engine.close()
+        raise
+    return engine
 
 
 def require_device() -> Device:

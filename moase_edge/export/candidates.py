@@ -1,0 +1,157 @@
+"""Engines in other precisions: each built from the fp32 graph, and compared with it on the same frames."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from moase_edge.adapt.sidecar import Sidecar
+from moase_edge.artifact.manifest import EngineParity, Precision
+from moase_edge.config.calib import QuantiseSettings
+from moase_edge.config.names import LowerPrecision
+from moase_edge.config.precision import HalfPrecision, HalfStrategy, ParityThresholds
+from moase_edge.engines.base import Engine
+from moase_edge.engines.onnx_runtime import OnnxRuntimeEngine, available_providers
+from moase_edge.errors import EngineError
+from moase_edge.export.engine_parity import EngineComparison, FrameRun, compare_runs, run_frames
+from moase_edge.export.half import WIDE_NODES, half_graph
+from moase_edge.export.pictures import Pictures
+from moase_edge.export.rounded import rounded_graph
+from moase_edge.report.files import write_bytes_atomic
+
+GRAPH_FILE = "backbone.onnx"
+logger = logging.getLogger(__name__)
+
+HALVES: tuple[HalfPrecision, ...] = ("fp16", "bf16")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """A graph in a precision, and how it compares with the fp32 one.
+
+    Attributes:
+        file: of the graph, in the artifact's folder.
+        parity: for the manifest.
+        comparison: figures of every frame.
+        form: how it was made, for parity.json.
+    """
+
+    precision: LowerPrecision
+    file: str
+    parity: EngineParity
+    comparison: EngineComparison
+    form: dict[str, Any] = field(default_factory=dict)
+
+
+def graph_file(precision: Precision) -> str:
+    """Name of the graph in a precision: `backbone.onnx`, `backbone.fp16.onnx`."""
+    return GRAPH_FILE if precision == "fp32" else f"backbone.{precision}.onnx"
+
+
+class Reference:
+    """What the fp32 engine makes of the frames that every candidate is compared on.
+
+    Args:
+        engine: in fp32.
+        sidecar: away from its start (see `run_frames`).
+        pictures: what is compared on.
+    """
+
+    def __init__(self, engine: Engine, sidecar: Sidecar, pictures: Pictures) -> None:
+        self.frames, self.title = pictures.frames, pictures.title
+        self._sidecar = sidecar
+        self._runs: list[FrameRun] = run_frames(engine, sidecar, self.frames)
+
+    def compare(self, engine: Engine, thresholds: ParityThresholds) -> EngineComparison:
+        """Run the frames through another engine and compare."""
+        found = run_frames(engine, self._sidecar, self.frames)
+        return compare_runs(found, self._runs, thresholds, head=self._sidecar.spec.classes > 0)
+
+
+def half_candidate(
+    precision: HalfPrecision, folder: Path, reference: Reference, thresholds: ParityThresholds
+) -> Candidate:
+    """Write the fp32 graph's twin in half; of the strategies the first that holds parity, else the last."""
+    import onnx
+
+    model = onnx.load(str(folder / GRAPH_FILE))
+    strategies = cast("list[HalfStrategy]", list(WIDE_NODES))
+    for strategy in strategies:
+        half = half_graph(model, precision, strategy)
+        write_bytes_atomic(folder / graph_file(precision), half.SerializeToString(deterministic=True))
+        candidate = _compared(precision, folder, reference, thresholds, {"strategy": strategy})
+        if candidate.parity.passed:
+            break
+    return candidate
+
+
+def int8_candidate(
+    folder: Path,
+    reference: Reference,
+    thresholds: ParityThresholds,
+    *,
+    calibration: Sequence[NDArray[np.float32]],
+    settings: QuantiseSettings,
+) -> Candidate:
+    """Write the fp32 graph's twin in int8, with ranges from calibration frames.
+
+    Raises:
+        CalibrationError: frames or a graph that cannot be used.
+    """
+    from moase_edge.calib.quantise import quantise
+
+    done = quantise(folder / GRAPH_FILE, folder / graph_file("int8"), calibration, settings)
+    form = {"settings": settings.model_dump(), "share_of_multiply_adds": done.share, "frames": len(calibration)}
+    return _compared("int8", folder, reference, thresholds, form)
+
+
+def open_twin(folder: Path, precision: Precision) -> Engine:
+    """What computes on any CPU what an engine in this precision would: its graph, half values rounded.
+
+    Raises:
+        EngineError: ONNX Runtime refuses the graph.
+    """
+    path = folder / graph_file(precision)
+    if precision not in HALVES:
+        return OnnxRuntimeEngine(path, precision=precision)
+    import onnx
+
+    rounded = rounded_graph(onnx.load(str(path)))
+    engine = OnnxRuntimeEngine(rounded.SerializeToString(), precision=precision)
+    engine.name += f", every {precision} value rounded"
+    return engine
+
+
+def open_here(folder: Path, precision: Precision) -> Engine:
+    """The graph in this precision as ONNX Runtime runs it on this device: on a GPU that it can use, else the CPU.
+
+    Raises:
+        EngineError: it cannot run here.
+    """
+    path = folder / graph_file(precision)
+    if "cuda" in available_providers():
+        try:
+            return OnnxRuntimeEngine(path, provider="cuda", precision=precision)
+        except EngineError as exc:
+            logger.warning("measuring on the CPU: %s", exc)
+    return OnnxRuntimeEngine(path, precision=precision)
+
+
+def _compared(
+    precision: LowerPrecision,
+    folder: Path,
+    reference: Reference,
+    thresholds: ParityThresholds,
+    form: dict[str, Any],
+) -> Candidate:
+    with closing(open_twin(folder, precision)) as engine:
+        comparison = reference.compare(engine, thresholds)
+        parity = comparison.figures(f"{engine.name}, {reference.title}")
+    return Candidate(precision, graph_file(precision), parity, comparison, form)

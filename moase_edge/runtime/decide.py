@@ -1,0 +1,127 @@
+"""Which precision is the fastest on this device: measured at the first run of an artifact that left it open."""
+
+from __future__ import annotations
+
+import json
+import logging
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from moase_edge.artifact.cache import Cache, cache_folder
+from moase_edge.artifact.manifest import EngineEntry, Precision
+from moase_edge.artifact.parity_probe import load_parity_probe
+from moase_edge.artifact.replace import replace_artifact
+from moase_edge.artifact.store import Artifact
+from moase_edge.config.precision import PrecisionSettings
+from moase_edge.engines.choose import Choice, Machine, choices
+from moase_edge.engines.open import open_choice, survey
+from moase_edge.engines.timing import fastest, measure
+from moase_edge.errors import ConfigError, EngineError, StorageError
+
+_KIND = "decision"
+
+logger = logging.getLogger(__name__)
+
+
+def decide_precision(
+    artifact: Artifact,
+    *,
+    threads: int | None = None,
+    settings: PrecisionSettings | None = None,
+    cache: Cache | None = None,
+) -> Artifact:
+    """The artifact with the fastest engine first, and what was measured; as it is where nothing is open.
+
+    Every precision is measured with the engine that `auto` would take of it. The decision is put into the artifact
+    (a new folder, swapped in by rename), or into the user's cache where its place cannot be written.
+
+    Args:
+        threads: of ONNX Runtime on the CPU.
+        settings: of timing.
+        cache: None for the user's own.
+
+    Raises:
+        ArtifactError: the artifact was changed meanwhile.
+        EngineError: nothing of it runs here.
+    """
+    if not artifact.manifest.undecided:
+        return artifact
+    kept, machine = cache or Cache(cache_folder()), survey(artifact)
+    facts = _facts(artifact, machine)
+    if (found := kept.load(_KIND, facts)) is not None:
+        return _decided(artifact, json.loads(found)["engines"])
+    logger.warning("measuring which of the artifact's precisions is the fastest on this device, this once")
+    engines = _measured(artifact, machine, settings or PrecisionSettings(), threads)
+    fields = {"engines": engines, "undecided": False}
+    try:
+        return replace_artifact(artifact, lambda _building: fields)
+    except (StorageError, ConfigError) as exc:
+        logger.info("the decision is kept in the cache: %s", exc)
+    plain = [entry.model_dump(mode="json") for entry in engines]
+    kept.store(_KIND, facts, json.dumps({"engines": plain}).encode())
+    return _decided(artifact, plain)
+
+
+def _facts(artifact: Artifact, machine: Machine) -> dict[str, object]:
+    device = machine.device
+    return {
+        "manifest": artifact.manifest.manifest_sha256,
+        "processor": machine.processor,
+        "device": None if device is None else [device.gpu, *sorted(device.versions.items())],
+        "flavours": dict(sorted(machine.flavours.items())),
+    }
+
+
+def _decided(artifact: Artifact, engines: list[dict[str, Any]]) -> Artifact:
+    entries = tuple(EngineEntry(**entry) for entry in engines)
+    manifest = artifact.manifest.model_copy(update={"engines": entries, "undecided": False})
+    return Artifact(artifact.folder, manifest)
+
+
+def _measured(
+    artifact: Artifact, machine: Machine, settings: PrecisionSettings, threads: int | None
+) -> tuple[EngineEntry, ...]:
+    """The engines with the fastest precision first, those that were measured with their latency."""
+    best = _best_of_each(artifact, machine)
+    measured = measure(
+        {precision: partial(open_choice, artifact, choice, threads=threads) for precision, choice in best.items()},
+        _image(artifact),
+        rounds=settings.rounds,
+        warm_up=settings.warm_up,
+        seconds=settings.seconds,
+    )
+    if not measured:
+        raise EngineError(f"no engine of {artifact.folder} runs here. Export again for this device.")
+    chosen = fastest({name: found.latency_ms for name, found in measured.items()}, tie=settings.tie)
+    figures = {
+        best[precision].entry.file: {"latency_ms": found.latency_ms, "measured_on": found.measured_on}
+        for precision, found in measured.items()
+    }
+    entries = [
+        entry.model_copy(update=figures[entry.file]) if entry.file in figures else entry
+        for entry in artifact.manifest.engines
+    ]
+    # Graphs keep going before plans of one precision, because plans are built from the first graph.
+    return tuple(sorted(entries, key=lambda entry: entry.precision != chosen))
+
+
+def _best_of_each(artifact: Artifact, machine: Machine) -> dict[Precision, Choice]:
+    """Of every precision the engine that would be taken here."""
+    found: dict[Precision, Choice] = {}
+    for precision in dict.fromkeys(entry.precision for entry in artifact.manifest.engines):
+        entries = [entry for entry in artifact.manifest.engines if entry.precision == precision]
+        try:
+            found[precision] = choices(entries, machine)[0]
+        except EngineError as exc:
+            logger.info("%s is not measured: %s", precision, exc)
+    return found
+
+
+def _image(artifact: Artifact) -> NDArray[np.float32]:
+    """One frame to measure with: a stored one, else zeros."""
+    probe = load_parity_probe(artifact)
+    spec = artifact.manifest.preprocess
+    return probe.images[0] if probe is not None else np.zeros((1, 3, spec.height, spec.width), np.float32)
