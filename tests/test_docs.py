@@ -8,7 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import get_args
 
@@ -16,22 +16,25 @@ import pytest
 
 from moase_edge.bench.protocol_choice import LATENCY_AWARE, choosable_options
 from moase_edge.cli import main
+from moase_edge.cli.run_state import StateArguments, open_snapshots
 from moase_edge.config import adapt
 from moase_edge.config.adapt import AdaptSettings
 from moase_edge.config.base import Settings, load_settings
 from moase_edge.config.names import EngineName, PlanEngine
 from moase_edge.config.plan import PlanSettings
+from moase_edge.config.state import SnapshotSettings
 from moase_edge.config.track import TrackSettings
 from moase_edge.data.protocols import PROTOCOLS
 from moase_edge.frames.open import open_source
 from moase_edge.runtime.pipeline import Pipeline
 from moase_edge.runtime.record import STAGES
 from moase_edge.runtime.session import prepare_report_folder, run_and_report
-from tests.cli.commands import write_pictures
+from tests.cli.commands import write_pictures, write_video
 
 ROOT = Path(__file__).parent.parent
 METHOD = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
 RUN = (ROOT / "docs" / "run.md").read_text(encoding="utf-8")
+STATE = (ROOT / "docs" / "state.md").read_text(encoding="utf-8")
 TRACKING = (ROOT / "docs" / "tracking.md").read_text(encoding="utf-8")
 BENCHMARK = (ROOT / "docs" / "benchmark.md").read_text(encoding="utf-8")
 
@@ -90,6 +93,12 @@ def test_every_setting_of_the_tracker_is_documented_and_its_example_is_taken() -
     assert not load_settings(AdaptSettings, json.loads(example)).track.steer
 
 
+def test_every_option_of_the_state_is_documented_with_its_default() -> None:
+    settings = SnapshotSettings()
+    for option, default in (("every", settings.every_s), ("keep", settings.keep), ("days", settings.keep_days)):
+        assert re.search(rf"^\| `--[a-z-]*{option}[^`]*` \| {default:g} \|", STATE, flags=re.MULTILINE), option
+
+
 @pytest.fixture(scope="module")
 def report(tracked_artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("documented")
@@ -98,9 +107,18 @@ def report(tracked_artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     # Both what learns and what corrects, so that an update has every field.
     settings = AdaptSettings(objectives={"consistency": 1.0})
     with closing(Pipeline.open(tracked_artifact, settings=settings)) as pipeline, open_source(pictures) as source:
-        run_and_report(
-            pipeline, source, folder / "report", facts=pipeline.facts, on_result=lambda result: None, max_frames=3
-        )
+        given = StateArguments(folder=folder / "state")
+        with ExitStack() as stack:
+            snapshots, _ = open_snapshots(given, pipeline, source, stack)
+            run_and_report(
+                pipeline,
+                source,
+                folder / "report",
+                facts=pipeline.facts,
+                on_result=lambda result: None,
+                max_frames=3,
+                snapshots=snapshots,
+            )
     return folder / "report"
 
 
@@ -119,6 +137,7 @@ def test_every_field_of_the_summary_is_documented_and_there_is_no_other(report: 
     counted = {name.split(":")[0] for name in summary["adaptation"]}
     assert counted <= named(section(RUN, "### Adaptation")) | {"alarm"}
     assert "domains_found" in counted
+    assert named(section(RUN, "### State")) == set(summary["state"])
 
 
 @pytest.mark.parametrize("command", re.findall(r"^(moase-edge .*?)(?:  +#.*)?$", ENGINES, flags=re.MULTILINE))
@@ -146,11 +165,13 @@ def test_every_option_of_plans_is_documented() -> None:
     assert all(f"`{engine}`" in text for engine in get_args(PlanEngine))
 
 
-def test_the_source_of_the_documents_runs_as_it_stands(digits_artifact: Path, tmp_path: Path) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", RUN, flags=re.DOTALL)
+@pytest.mark.parametrize("text", [RUN, STATE], ids=["run.md", "state.md"])
+def test_the_python_of_the_documents_runs_as_it_stands(text: str, digits_artifact: Path, tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     shutil.copytree(digits_artifact, tmp_path / "artifacts" / "trial")
+    write_video(tmp_path / "video.mp4", 5)
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
     )
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == 3
+    assert len(done.stdout.splitlines()) == (3 if text is RUN else 1)

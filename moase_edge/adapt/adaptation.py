@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,9 +19,9 @@ from moase_edge.adapt.held import HeldSidecar
 from moase_edge.adapt.learner import DISTANCE_EVERY, Learner
 from moase_edge.adapt.published import PublishedLearner
 from moase_edge.adapt.referee import Referee
-from moase_edge.adapt.sidecar import Taps
-from moase_edge.adapt.state import AdaptedState
-from moase_edge.adapt.tracker import Seen, Tracker, TrackerState
+from moase_edge.adapt.sidecar import Sidecar, Taps
+from moase_edge.adapt.state import LearnedState, LiveState
+from moase_edge.adapt.tracker import Seen, Tracker
 from moase_edge.adapt.watch import Watch
 from moase_edge.errors import AdaptationError
 from moase_edge.moase.objectives import Views
@@ -55,14 +55,6 @@ class Answer:
     def new(self) -> NDArray[np.bool_]:
         """(B,) rows with new content; all of them where nobody looked."""
         return np.ones(len(self.logits), dtype=bool) if self.seen is None else self.seen.new
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LiveState:
-    """All that was learned: by gradient, and without."""
-
-    learner: AdaptedState | None
-    tracker: TrackerState | None
 
 
 class Adaptation:
@@ -105,6 +97,11 @@ class Adaptation:
     def adapts(self) -> bool:
         """Whether there is anything that could make an answer another one than the frozen model's."""
         return self._learner is not None or self.tracker is not None
+
+    @property
+    def sidecar(self) -> Sidecar:
+        """What answers, as it is now."""
+        return self._sidecar.teacher
 
     @property
     def trusted(self) -> bool:
@@ -242,6 +239,48 @@ class Adaptation:
         # The frames that a snapshot had at hand are long gone.
         self.restore(state)
         self.start_run()
+
+    def state(self) -> LearnedState:
+        """A copy of everything, the watch and its snapshots included."""
+        return LearnedState(self.snapshot(), self._drift.snapshot(), self._watch.state(), self._compared)
+
+    def load(self, state: LearnedState) -> None:
+        """Go back to a state, bit for bit.
+
+        Raises:
+            AdaptationError: it does not fit; everything is then at its source state.
+        """
+        if (state.live.learner is None) != (self._learner is None) or (
+            (state.live.tracker is None) != (self.tracker is None)
+        ):
+            raise AdaptationError("the state is of other parts than adapt here: weights, or a tracker.")
+        try:
+            self.restore(state.live)
+            self._drift.restore(state.drift)
+            self._watch.load(state.watch)
+            self._compared = state.compared
+        except Exception as exc:  # shapes that do not fit raise errors of many kinds
+            self.reset()
+            raise AdaptationError(f"the state does not fit what adapts here: {exc}") from exc
+
+    def reset(self) -> None:
+        """Go back to the source state, bit for bit, as if nothing had been seen."""
+        for part in (self._learner, self.tracker, self._drift, self._watch):
+            if part is not None:
+                part.reset()
+        self._compared = 0
+
+    def hold(self, held: bool) -> None:
+        """Whether each frame is answered on its own, as long as nothing is learned."""
+        if self.tracker is not None:
+            self.tracker.held = held
+
+    def figures(self) -> dict[str, Any]:
+        """What was found, for people: every domain, and how far weights are from the source."""
+        figures: dict[str, Any] = {} if self.tracker is None else {"domains": self.tracker.figures()}
+        if self._learner is not None and self._learner.updates:
+            figures["teacher_source_distance"] = self._learner.distance().teacher_source
+        return figures | {"trusted": self.trusted, "latest_alarm": self._watch.why}
 
     def refuse(self, logits: NDArray[np.float32], frozen_logits: NDArray[np.float32]) -> None:
         """Have the guard see answers (B, K) that cannot be given, because some are not finite."""

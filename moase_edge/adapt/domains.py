@@ -154,6 +154,11 @@ class DomainBank:
         """Latest frames with new content that lie near no known domain and are counted to none yet."""
         return len(self._state.pending)
 
+    @property
+    def standardisation(self) -> tuple[Vector, Vector]:
+        """What is taken off raw keys (C,), and what they are multiplied with then."""
+        return self._key_mean, self._key_scale
+
     def keys(self, raw: NDArray[np.floating]) -> Vector:
         """(B, C) in units of the source's spread."""
         return (raw.astype(np.float64) - self._key_mean) * self._key_scale

@@ -189,3 +189,12 @@ class LastGood(Generic[S]):
         """The source state; all snapshots are dropped."""
         self._good = self._latest = self._source
         return self._source
+
+    def held(self) -> tuple[S | None, S | None]:
+        """The last good snapshot and the latest; None for the source state."""
+        good, latest = (None if kept is self._source else kept for kept in (self._good, self._latest))
+        return good, latest
+
+    def hold(self, good: S | None, latest: S | None) -> None:
+        """Take both back, as `held` gave them."""
+        self._good, self._latest = (self._source if kept is None else kept for kept in (good, latest))

@@ -7,7 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
+from moase_edge.adapt.drift import DriftState
 from moase_edge.adapt.reservoir import ReservoirState
+from moase_edge.adapt.tracker import TrackerState
+from moase_edge.adapt.watch import WatchState
 from moase_edge.moase.policy import PolicyState
 
 
@@ -33,3 +36,27 @@ class AdaptedState:
     reservoir: ReservoirState | None = None
     clock: int = 0
     policy: PolicyState | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LiveState:
+    """All that was learned: by gradient, and without."""
+
+    learner: AdaptedState | None
+    tracker: TrackerState | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LearnedState:
+    """All that a run needs to go on as if it had never stopped: what was learned, and what watches over it.
+
+    Attributes:
+        compared: frames with new content that the guard saw and the referee was not told of.
+        waited: the same of frames that the frozen model answered.
+    """
+
+    live: LiveState
+    drift: DriftState | None
+    watch: WatchState[LiveState]
+    compared: int
+    waited: int = 0

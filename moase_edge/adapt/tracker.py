@@ -55,6 +55,26 @@ class TrackerState:
     uncounted: bool
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class FixedCorrection:
+    """What a tracker does to a frame on its own as long as it learns nothing; rows are domains, the source first.
+
+    Attributes:
+        key_mean, key_scale: (C,), `(key - mean) * scale` is standardised.
+        centres: (D, C) of standardised keys.
+        offsets: (D, C), taken off the features, times the share of the deviation that a frame has itself.
+        shifts: (D, C), added to the tokens that enter `block`.
+        block: by whose entrance domains are told; None where they are not, and all frames are of the last one.
+    """
+
+    key_mean: NDArray[np.float64]
+    key_scale: NDArray[np.float64]
+    centres: NDArray[np.float64]
+    offsets: NDArray[np.float64]
+    shifts: NDArray[np.float32]
+    block: int | None
+
+
 class Tracker:
     """Recognises each frame's domain, moves features and tokens back to the source, averages over one content.
 
@@ -64,6 +84,10 @@ class Tracker:
         blocks: (L, C) of an engine that can be steered; None of another one.
         block: where it is steered, and by whose entrance domains are recognised; None with `blocks`.
         recentre, remember, steer, same_content, strength, gain, trials, try_every: see `TrackSettings`.
+
+    Attributes:
+        held: whether each frame is answered on its own for now: without those before it, and steered as its own
+            domain asks for, however often that changes.
     """
 
     _latest: int
@@ -93,6 +117,7 @@ class Tracker:
         self._steer = steer and blocks is not None
         self._strength = strength
         self.block = block
+        self.held = False
         self.reset()
 
     @property
@@ -108,7 +133,7 @@ class Tracker:
 
     def steers(self, slots: NDArray[np.int64]) -> Rows:
         """(B,) whether tokens of these domains are steered."""
-        if not self._steer or self._restlessness > _RESTLESS:
+        if not self._steer or (self._restlessness > _RESTLESS and not self.held):
             return np.zeros(len(slots), dtype=bool)
         domains = self._bank.domains
         return np.array([slot != SOURCE and self._trials.steers(domains[slot].number) for slot in slots])
@@ -143,7 +168,8 @@ class Tracker:
             moved = pooled[row] if offset is None else pooled[row] - share * offset
             key = self._bank.centred(keys[row], int(slot))
             mean, first = self._content.see(moved - self._bank.feature_mean, key)
-            corrected[row] = mean + self._bank.feature_mean if self._remember and not first else moved
+            averaged = self._remember and not (first or self.held)
+            corrected[row] = mean + self._bank.feature_mean if averaged else moved
             # Content that began on a frame that was not learned from counts with the next one that is.
             new[row] = first or self._uncounted
             self._uncounted = False
@@ -189,6 +215,34 @@ class Tracker:
     def counts(self) -> dict[str, int]:
         """What was found, for reports."""
         return self._bank.counts()
+
+    def figures(self) -> list[dict[str, float]]:
+        """Of each domain but the source: number, frames that it is known by, how far its features are moved."""
+        found = []
+        for slot, domain in enumerate(self._bank.domains[1:], start=1):
+            steered = self._trials.steers(domain.number)
+            offset = self._offset(slot, steered=steered)
+            moved = 0.0 if offset is None else float(np.linalg.norm(offset))
+            entry = {"number": domain.number, "frames": domain.frames, "steered": steered, "feature_shift": moved}
+            found.append(entry)
+        return found
+
+    def fixed(self) -> FixedCorrection:
+        """What is done to a frame that comes after others of its own domain, as long as nothing is learned."""
+        slots = np.arange(len(self._bank.domains))
+        rows = self.steers(slots)
+        shift = self.shift(slots, rows)
+        channels = len(self._bank.feature_mean)
+        shifts = np.zeros((len(slots), channels), np.float32) if shift is None else shift[:, self.block]
+        offsets = [self._offset(int(slot), steered=bool(shifts[slot].any())) for slot in slots]
+        zero = np.zeros(channels)
+        return FixedCorrection(
+            *self._bank.standardisation,
+            centres=np.stack([domain.centre for domain in self._bank.domains]),
+            offsets=np.stack([zero if offset is None else offset for offset in offsets]),
+            shifts=shifts,
+            block=self.block,
+        )
 
     def snapshot(self) -> TrackerState:
         """A copy of all that was learned."""

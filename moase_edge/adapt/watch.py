@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from moase_edge.adapt.guard import Guard
-from moase_edge.adapt.referee import Action, LastGood, Referee
+from moase_edge.adapt.guard import Guard, GuardState
+from moase_edge.adapt.referee import Action, LastGood, Referee, RefereeState
 
 S = TypeVar("S")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WatchState(Generic[S]):
+    """All that a watch remembers.
+
+    Attributes:
+        good, latest: snapshots of what is watched; None for its source state.
+        why: the latest alarm, in words.
+    """
+
+    guard: GuardState
+    referee: RefereeState
+    good: S | None
+    latest: S | None
+    why: str | None
 
 
 class Watch(Generic[S]):
@@ -76,3 +93,22 @@ class Watch(Generic[S]):
     def counts(self) -> dict[str, int]:
         """What was done, for reports."""
         return self._referee.counts()
+
+    def state(self) -> WatchState[S]:
+        """A copy of all that was seen and decided, with the snapshots."""
+        good, latest = self._kept.held()
+        return WatchState(self._guard.snapshot(), self._referee.snapshot(), good, latest, self.why)
+
+    def load(self, state: WatchState[S]) -> None:
+        """Go back to a state, bit for bit; what is watched is left alone."""
+        self._guard.restore(state.guard)
+        self._referee.restore(state.referee)
+        self._kept.hold(state.good, state.latest)
+        self.why = state.why
+
+    def reset(self) -> None:
+        """Forget all; what is watched, which is left alone, must be at its source state."""
+        self._guard.reset()
+        self._referee.reset()
+        self._kept.back_to_source()
+        self.why = None

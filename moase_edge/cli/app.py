@@ -17,6 +17,7 @@ from moase_edge.cli.export import export
 from moase_edge.cli.inspect import inspect
 from moase_edge.cli.profile import profile
 from moase_edge.cli.run import run
+from moase_edge.cli.state import state
 from moase_edge.errors import MoaseEdgeError
 from moase_edge.version import __version__
 
@@ -31,6 +32,7 @@ app = typer.Typer(
 for command in (export, run, profile, calibrate, inspect, bench, demo):
     # `run` answers words that belong to no option itself: they mostly come from a pattern that was not quoted.
     app.command(context_settings={"allow_extra_args": command is run})(command)
+app.add_typer(state, name="state")
 
 
 def _show_version(wanted: bool) -> None:

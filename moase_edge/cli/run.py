@@ -80,6 +80,30 @@ def run(
     emit: Annotated[
         str | None, typer.Option(help="Hand each answer to other programs: jsonl:- (stdout) or jsonl:FILE.")
     ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep what is learned in this folder: a snapshot now and then, one at the end. Any of the four "
+            "options below does that too. Default folder: state/ARTIFACT.",
+            show_default=False,
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on from the newest snapshot; in a file, from the frame after it."),
+    ] = False,
+    snapshot_every: Annotated[
+        float | None, typer.Option(help="Seconds between snapshots. Default: 60.", show_default=False)
+    ] = None,
+    keep: Annotated[
+        int | None, typer.Option(help="Snapshots that are kept, the newest. Default: 10.", show_default=False)
+    ] = None,
+    keep_days: Annotated[
+        int | None,
+        typer.Option(
+            help="Days for which the latest snapshot of each is kept beside those. Default: 7.", show_default=False
+        ),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(help="Folder for the report. Default: reports/DATE-TIME.", show_default=False)
     ] = None,
@@ -93,6 +117,7 @@ def run(
     """
     with ended_by_signals(INTERRUPTED):
         from moase_edge.cli.run_command import RunArguments, execute, frame_budget_ms, refuse_further_words
+        from moase_edge.cli.run_state import StateArguments
 
     refuse_further_words(context.args, source)
     execute(
@@ -109,6 +134,7 @@ def run(
             max_frames=max_frames,
             threads=threads,
             emit=emit,
+            state=StateArguments(state, resume, snapshot_every, keep, keep_days),
             report=report,
             force=force,
         )

@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -17,6 +17,7 @@ from typing import Any
 from moase_edge.artifact.store import DEFAULT_ROOT, read_manifest, usable_artifacts
 from moase_edge.cli.interrupt import ended_by_a_second_signal, ended_by_signals, handling_signals
 from moase_edge.cli.run import INTERRUPTED
+from moase_edge.cli.run_state import StateArguments, open_snapshots, refuse_useless_state
 from moase_edge.cli.run_view import RunView
 from moase_edge.config.adapt import ADAPT_PRESETS, AdaptSettings
 from moase_edge.config.base import Settings, load_settings
@@ -36,6 +37,7 @@ from moase_edge.runtime.session import (
     refuse_report_folder,
     run_and_report,
 )
+from moase_edge.runtime.snapshots import Position, Snapshots
 
 REPORTS = Path("reports")
 
@@ -58,6 +60,7 @@ class RunArguments:
     emit: str | None
     report: Path | None
     force: bool
+    state: StateArguments = field(default_factory=StateArguments)
 
 
 def execute(given: RunArguments) -> None:
@@ -68,10 +71,11 @@ def execute(given: RunArguments) -> None:
         with ended_by_signals(INTERRUPTED):
             pipeline = stack.enter_context(closing(open_pipeline(given)))
             source = stack.enter_context(open_source(uri, pace=given.pace, settings=source_settings(given)))
+            snapshots, start = open_snapshots(given.state, pipeline, source, stack)
         interrupted = stack.enter_context(stop_on_signals(pipeline))
         folder = report_folder(given)
         emitter = stack.enter_context(closing(open_emitter(given.emit))) if given.emit else None
-        run_with_view(given, pipeline, source, folder, emitter, interrupted)
+        run_with_view(given, pipeline, source, folder, emitter, interrupted, snapshots=snapshots, start=start)
     if interrupted:
         sys.exit(128 + interrupted[0])
 
@@ -135,7 +139,9 @@ def refuse_useless_work(given: RunArguments) -> None:
         ConfigError: an unknown mode or form of --emit, settings that nothing would use, an output that exists.
     """
     schedule = parse_schedule(given.adapt)
-    if given.settings is not None and schedule.every is None:
+    refuse_useless_state(given.state, given.adapt)
+    # With --resume they say with what the state was learned.
+    if given.settings is not None and schedule.every is None and not given.state.resume:
         raise ConfigError(
             f"--settings are the learner's, and --adapt {given.adapt} learns nothing. Leave one out."
         )
@@ -214,9 +220,13 @@ def run_with_view(
     folder: Path,
     emitter: JsonlEmitter | None,
     interrupted: list[int],
+    *,
+    snapshots: Snapshots | None = None,
+    start: Position | None = None,
 ) -> None:
     """Run to the report, and show both; the figures of a run that failed are shown too."""
-    lengths = [length for length in (source.length, given.max_frames) if length is not None]
+    left = None if source.length is None else max(source.length - (start.frames if start else 0), 0)
+    lengths = [length for length in (left, given.max_frames) if length is not None]
     to_stdout = emitter is not None and emitter.to_stdout
     view = RunView(pipeline, source, frames=min(lengths, default=None), answers_on_stdout=to_stdout)
     with view:
@@ -228,6 +238,8 @@ def run_with_view(
             on_result=_listener(pipeline, view, emitter, interrupted),
             on_end=partial(view.finish, folder),
             max_frames=given.max_frames,
+            snapshots=snapshots,
+            start=start,
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,7 +119,33 @@ class RunCounts:
 
 
 def _since(before: Mapping[str, int], now: Mapping[str, int]) -> dict[str, int]:
-    return {name: count - before.get(name, 0) for name, count in now.items()}
+    # Going back to an earlier state may lower a count.
+    return {name: max(count - before.get(name, 0), 0) for name, count in now.items()}
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """A method whose learned state can be kept, and gone back to."""
+
+    def state(self) -> object | None:
+        """A copy of all that was learned, which later frames do not change; None where learning has failed."""
+        ...
+
+    def load(self, state: object) -> None:
+        """Go back to a state, bit for bit. Raises AdaptationError, at the source state, where it does not fit."""
+        ...
+
+    def reset(self) -> None:
+        """Go back to the source state, bit for bit."""
+        ...
+
+    def hold(self, held: bool) -> None:
+        """Whether each frame is answered on its own, as with `--adapt hold`."""
+        ...
+
+    def figures(self) -> dict[str, Any]:
+        """What was found, as plain data for people."""
+        ...
 
 
 def counts_of(method: Method) -> dict[str, int]:

@@ -84,8 +84,8 @@ def open_split_method(
         torch.set_num_threads(1)
     elif threads is not None:
         torch.set_num_threads(threads)
-    if schedule.every is None:
-        settings = settings.model_copy(update={"track": settings.track.model_copy(update={"remember": False})})
     sidecar = load_sidecar(artifact.path("sidecar.safetensors"), manifest.sidecar, manifest.moase)
     statistics = load_source_statistics(artifact, precision_of(engine))
-    return build_split_method(engine, sidecar, settings, statistics, on_shift=schedule.on_shift)
+    method = build_split_method(engine, sidecar, settings, statistics, on_shift=schedule.on_shift)
+    method.hold(schedule.every is None)
+    return method

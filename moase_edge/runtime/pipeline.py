@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from moase_edge.adapt.state_file import Binding, binding_of
 from moase_edge.artifact.store import Artifact, load_artifact, newest_artifact
 from moase_edge.config.adapt import ADAPT_PRESETS, AdaptSettings
 from moase_edge.config.names import EngineName
@@ -24,8 +25,11 @@ from moase_edge.frames.open import open_source
 from moase_edge.frames.preprocess import Preprocessor
 from moase_edge.frames.source import Source
 from moase_edge.report.files import RotatingJsonl
+from moase_edge.runtime.batches import take
 from moase_edge.runtime.budget import UpdateBudget
+from moase_edge.runtime.controls import Controls
 from moase_edge.runtime.decide import decide_precision
+from moase_edge.runtime.facts import facts_of
 from moase_edge.runtime.frozen import FrozenMethod
 from moase_edge.runtime.method import Deferring, Following, Method, Prediction, RunCounts, Update
 from moase_edge.runtime.open_split import open_split_method, require_torch, what_is_missing
@@ -33,6 +37,7 @@ from moase_edge.runtime.record import RunRecord
 from moase_edge.runtime.result import Result
 from moase_edge.runtime.results import results_of
 from moase_edge.runtime.scheduler import Timing, parse_schedule
+from moase_edge.runtime.snapshots import Position
 from moase_edge.runtime.stages import Stages
 
 logger = logging.getLogger(__name__)
@@ -52,8 +57,11 @@ class Pipeline:
         labels: names of the classes.
         classes: K; 0 for a backbone without a head, whose answers are features.
         facts: what a report says of the pipeline: artifact, engine, settings.
+        binding: what the learned state is bound to.
 
     Attributes:
+        controls: hold, resume, reset, roll back and snapshot while a run goes on.
+        position: where the latest run stands; None amid a batch.
         record: what the latest run remembers; reports are made from it.
         counted: what the method counted during it.
         stopping: whether `stop()` was called during it.
@@ -70,8 +78,10 @@ class Pipeline:
         labels: Sequence[str] | None = None,
         classes: int | None = None,
         facts: Mapping[str, Any] | None = None,
+        binding: Binding | None = None,
     ) -> None:
-        self.method = method
+        self.method, self.binding, self.controls = method, binding, Controls(method)
+        self.position: Position | None = Position()
         self.schedule = schedule
         self.budget = budget
         self.facts = dict(facts or {})
@@ -170,7 +180,8 @@ class Pipeline:
             budget=None if budget_ms is None else UpdateBudget(budget_ms),
             labels=manifest.labels,
             classes=manifest.sidecar.classes,
-            facts=_facts(artifact, engine, learning if schedule.every else None, budget_ms),
+            facts=facts_of(artifact, engine, learning if schedule.every else None, budget_ms),
+            binding=binding_of(artifact, learning, precision_of(engine)),
         )
 
     def run(
@@ -180,6 +191,7 @@ class Pipeline:
         max_frames: int | None = None,
         batch_size: int = 1,
         journal: RotatingJsonl | None = None,
+        start: Position | None = None,
     ) -> Generator[Result, None, None]:
         """Answer the frames of a source, one result a frame.
 
@@ -192,6 +204,7 @@ class Pipeline:
             max_frames: stop after so many.
             batch_size: frames that are answered and learned from together.
             journal: gets a line per frame, after it was learned from.
+            start: where to go on in the source; frames before it are passed over. None: at its beginning.
 
         Raises:
             ConfigError, SourceError: `source` is neither; the source cannot be opened, holds nothing, or was lost.
@@ -206,9 +219,10 @@ class Pipeline:
             )
         self.stopping = False
         self.record, self.counted = RunRecord(), RunCounts(self.method)
-        if isinstance(self.method, Following):
+        self.position = start or Position()
+        if isinstance(self.method, Following) and self.position == Position():
             self.method.start_run()
-        return self._run(source, max_frames, batch_size, journal)
+        return self._run(source, self.position, max_frames, batch_size, journal)
 
     def stop(self) -> None:
         """End the run after the batch at hand. May be called from a signal handler or another thread."""
@@ -222,25 +236,39 @@ class Pipeline:
         self.method.close()
 
     def _run(
-        self, source: str | Path | Source, max_frames: int | None, batch_size: int, journal: RotatingJsonl | None
+        self,
+        source: str | Path | Source,
+        start: Position,
+        max_frames: int | None,
+        batch_size: int,
+        journal: RotatingJsonl | None,
     ) -> Generator[Result, None, None]:
         opened = open_source(str(source)) if isinstance(source, (str, Path)) else source
         self._source = opened
         with closing(opened):
             self._frame_waits = self._asked_whether_frames_wait(opened)
-            frames = islice(opened.frames(), max_frames)
-            for number in count():
+            frames = islice(self._from(opened.frames(), start.frames), max_frames)
+            for number in count(start.batches):
                 if self.stopping:
                     return
                 stages = Stages()
                 began = perf_counter_ns()
-                batch, failure = _take(frames, batch_size, stages)
+                batch, failure = take(frames, batch_size, stages)
                 if batch:
+                    self.position = None
                     yield from self._answer_and_learn(batch, number, began, stages, journal)
+                    self.position = Position(number + 1, batch[-1].index + 1)
+                    self.controls.between(self.position)
                 if failure is not None:
                     raise failure
                 if not batch:
                     return
+
+    def _from(self, frames: Iterator[Frame], first: int) -> Iterator[Frame]:
+        """The frames from this index on; those before it are read at once, and no stage's time."""
+        if first > 0:
+            next((frame for frame in frames if frame.index + 1 >= first or self.stopping), None)
+        return frames
 
     def _answer_and_learn(
         self, batch: list[Frame], number: int, began: int, stages: Stages, journal: RotatingJsonl | None
@@ -255,7 +283,7 @@ class Pipeline:
             for result in results:
                 with stages.timed("emit"):
                     yield result
-            if self.schedule.due(number):
+            if self.schedule.due(number) and not self.controls.held:
                 update = self._learn_or_defer(prediction, stages, batch[-1])
         finally:
             stages.ran("total", began, perf_counter_ns())
@@ -316,30 +344,3 @@ class Pipeline:
             for result in results:
                 timings = {"timings_ms": stages.durations_ms, "update": update}
                 journal.write({**result.as_record(), **timings})
-
-
-def _facts(
-    artifact: Artifact, engine: Engine, learning: AdaptSettings | None, budget_ms: float | None
-) -> dict[str, Any]:
-    """What a report says of a pipeline; `learning` is None where nothing is learned."""
-    return {
-        "artifact": str(artifact.folder),
-        "identity": artifact.manifest.identity,
-        "engine": engine.name,
-        "precision": precision_of(engine),
-        "moase": artifact.manifest.moase.model_dump(mode="json"),
-        "learner": None if learning is None else learning.model_dump(mode="json"),
-        "budget_ms": budget_ms,
-    }
-
-
-def _take(frames: Iterator[Frame], size: int, stages: Stages) -> tuple[list[Frame], SourceError | None]:
-    """Up to `size` frames, and why there are no more, so that what came before a source was lost is answered."""
-    batch: list[Frame] = []
-    with stages.timed("capture"):
-        try:
-            for frame in islice(frames, size):
-                batch.append(frame)
-        except SourceError as exc:
-            return batch, exc
-    return batch, None

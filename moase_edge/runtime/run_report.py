@@ -53,6 +53,7 @@ class RunReport:
         lost_lines: of the journal that could not be written.
         machine: what it ran on.
         adaptation: what the method found and did, by name; empty for one that counts nothing.
+        state: where snapshots are kept, how many were written, and which one was resumed from; None without any.
     """
 
     title: str
@@ -63,6 +64,7 @@ class RunReport:
     lost_lines: int
     machine: Mapping[str, Any]
     adaptation: Mapping[str, int] = field(default_factory=dict)
+    state: Mapping[str, Any] | None = None
 
 
 def write_report(folder: Path, report: RunReport, record: RunRecord) -> None:
@@ -77,6 +79,7 @@ def write_report(folder: Path, report: RunReport, record: RunRecord) -> None:
         "source_counts": report.source_counts,
         "failures": report.failures,
         "adaptation": report.adaptation,
+        "state": report.state,
         "journal_lines_lost": report.lost_lines,
         **record.summary(),
         "machine": report.machine,
@@ -106,14 +109,24 @@ def outcome_lines(report: RunReport, record: RunRecord) -> list[str]:
         f"answered frozen: {counts['answered_frozen']}; updates: {counts['updates']}"
         f"{f', put off: {put_off}' if put_off else ''}.",
         *_told("Adaptation", report.adaptation),
+        *_state_lines(report.state),
     ]
     troubles = {
         **{name: report.source_counts.get(name, 0) for name in _TROUBLES},
         **report.failures,
+        "snapshots failed": (report.state or {}).get("snapshots_failed", 0),
         "without an answer": counts["unanswered"],
         "journal lines lost": report.lost_lines,
     }
     return [*lines, *_told("Beware", troubles)]
+
+
+def _state_lines(state: Mapping[str, Any] | None) -> list[str]:
+    if state is None:
+        return []
+    came = f"; resumed from {state['resumed_from']}" if state["resumed_from"] else ""
+    at = f" at frame {state['resumed_at_frame']}" if state["resumed_at_frame"] else ""
+    return [f"State: {state['snapshots_written']} snapshots written to {state['folder']}{came}{at}."]
 
 
 def _told(what: str, counts: Mapping[str, int]) -> list[str]:
@@ -203,6 +216,7 @@ def _points(traces: Mapping[str, Any]) -> dict[str, TracePoints]:
 def _sections(report: RunReport, record: RunRecord, pictures: list[Picture], missing: str | None) -> list[Section]:
     counts = {**record.counts, **report.failures, "journal lines lost": report.lost_lines}
     done = [Section("Adaptation", details=report.adaptation)] if report.adaptation else []
+    done += [Section("State", details=report.state)] if report.state else []
     tables = [table for table in (answers_table(record), error_table(record)) if table is not None]
     adaptation = [p for p in pictures if p.path.stem != "latency"]
     return [

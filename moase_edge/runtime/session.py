@@ -22,10 +22,12 @@ from moase_edge.runtime.machine import describe_machine
 from moase_edge.runtime.pipeline import Pipeline
 from moase_edge.runtime.result import Result
 from moase_edge.runtime.run_report import PAGE, PICTURES, SUMMARY, RunReport, write_report
+from moase_edge.runtime.snapshots import Position, Snapshots
 
 logger = logging.getLogger(__name__)
 
 JOURNAL_STEM = "frames"
+_SOURCE_ENDED = "the source ended"
 _OLDER_JOURNAL = re.compile(rf"{JOURNAL_STEM}\.[0-9]+\.jsonl")
 
 
@@ -95,6 +97,8 @@ def run_and_report(
     on_end: Callable[[RunReport], None] | None = None,
     max_frames: int | None = None,
     batch_size: int = 1,
+    snapshots: Snapshots | None = None,
+    start: Position | None = None,
 ) -> RunOutcome:
     """Run a pipeline to its end, whatever ends it, and write the report.
 
@@ -102,6 +106,8 @@ def run_and_report(
         folder: made by `prepare_report_folder`.
         facts: what the report says of the run besides its figures: artifact, engine, settings.
         on_result: is handed each result before it is learned from; may raise ConsumerGone to end the run.
+        snapshots: keeps what is learned, where given.
+        start: where to go on in the source (see `Snapshots.resume`).
         on_end: is handed what the report says once it is written, before an error that ended the run is raised.
 
     Raises:
@@ -109,14 +115,20 @@ def run_and_report(
         StorageError: the report cannot be written.
     """
     started_at, began_s = datetime.now(timezone.utc), perf_counter()
+    pipeline.controls.snapshots = snapshots
+    if snapshots is not None:
+        snapshots.begin(source, start)
     with closing(RotatingJsonl(folder, JOURNAL_STEM)) as journal:
-        results = pipeline.run(source, max_frames=max_frames, batch_size=batch_size, journal=journal)
+        results = pipeline.run(source, max_frames=max_frames, batch_size=batch_size, journal=journal, start=start)
         failure = _consume(results, on_result)
+    pipeline.controls.end()
     timing = _timing(started_at, perf_counter() - began_s, pipeline.record.counts["frames"])
     pace = "real" if source.live else "full"
     mode = pipeline.schedule.mode
     shown = {"source": source.name, "pace": pace, "adapt": mode, "batch_size": batch_size}
     ended = _why_ended(pipeline, failure, max_frames)
+    if snapshots is not None:
+        snapshots.finish(pipeline.position, ended=ended == _SOURCE_ENDED)
     report = _report_of(pipeline, source, {**facts, **shown, **timing}, ended, journal.lost_lines)
     try:
         _write(folder, report, pipeline, failure)
@@ -148,6 +160,7 @@ def _report_of(
         lost_lines=lost_lines,
         machine=describe_machine(),
         adaptation=pipeline.counted.events,
+        state=None if pipeline.controls.snapshots is None else pipeline.controls.snapshots.counts(),
     )
 
 
@@ -172,7 +185,7 @@ def _why_ended(pipeline: Pipeline, failure: Exception | None, max_frames: int | 
         return "it was interrupted"
     if max_frames is not None and pipeline.record.counts["frames"] >= max_frames:
         return f"{max_frames} frames were asked for"
-    return "the source ended"
+    return _SOURCE_ENDED
 
 
 def _write(folder: Path, report: RunReport, pipeline: Pipeline, failure: Exception | None) -> None:

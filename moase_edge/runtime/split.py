@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from moase_edge.adapt.adaptation import Adaptation, Answer, finite_rows
 from moase_edge.adapt.augmented import Rerun
 from moase_edge.adapt.sidecar import Taps
+from moase_edge.adapt.state import LearnedState
 from moase_edge.engines.base import DeviceEngine, Engine, Tensors
 from moase_edge.runtime.device_taps import TAPS, DeviceTaps
 from moase_edge.runtime.method import Prediction, Update
@@ -79,6 +80,33 @@ class SplitMethod:
         """Begin another stream with what was learned; what failed in the one before is tried again."""
         self._failed = False
         self._adaptation.start_run()
+
+    def state(self) -> LearnedState | None:
+        """A copy of all that was learned; None once something failed, which may have left it half changed."""
+        return None if self._failed else replace(self._adaptation.state(), waited=self._waited)
+
+    def load(self, state: object) -> None:
+        """Go back to a state; what failed before is tried again.
+
+        Raises:
+            AdaptationError: it does not fit.
+        """
+        learned = cast(LearnedState, state)
+        self._adaptation.load(learned)
+        self._failed, self._waited = False, learned.waited
+
+    def reset(self) -> None:
+        """Go back to the source state; what failed before is tried again."""
+        self._adaptation.reset()
+        self._failed, self._waited = False, 0
+
+    def hold(self, held: bool) -> None:
+        """Whether each frame is answered on its own."""
+        self._adaptation.hold(held)
+
+    def figures(self) -> dict[str, Any]:
+        """Every domain that was found, and how far weights are from the source."""
+        return self._adaptation.figures()
 
     def predict(self, images: NDArray[np.float32], stages: Stages) -> Prediction:
         """(B, 3, H, W) -> the adapted answer, or the frozen one.

@@ -29,7 +29,7 @@ PROGRAM = "import sys\nfrom moase_edge.cli import main\nmain(sys.argv[1:])"
 @pytest.mark.parametrize(
     ("command", "options"),
     [
-        ([], ["export", "run", "calibrate", "inspect", "bench", "demo", "--version", "--debug"]),
+        ([], ["export", "run", "calibrate", "inspect", "state", "bench", "demo", "--version", "--debug"]),
         (
             ["export"],
             [
@@ -43,11 +43,14 @@ PROGRAM = "import sys\nfrom moase_edge.cli import main\nmain(sys.argv[1:])"
             ],
         ),
         (["run"], ["--camera", "--source", "--adapt", "--emit", "--report", "--max-frames", "--settings"]),
+        (["run"], ["--state", "--resume", "--snapshot-every", "--keep", "--keep-days"]),
         (["calibrate"], ["--source", "--artifact", "--max-frames", "--force"]),
         (["inspect"], ["--json", "artifact"]),
         (["profile"], ["--source", "--window", "--gate", "--out", "--json"]),
         (["bench"], ["--data", "--methods", "--protocols", "--seeds", "--jobs", "--out", "--compare", "--list"]),
         (["demo"], ["--frames", "--seed", "--force"]),
+        (["state"], ["list", "show", "rollback", "reset", "bake"]),
+        (["state", "bake"], ["--state", "--artifact", "--out", "--force", "name"]),
     ],
 )
 def test_help_runs_without_any_package_that_takes_time_to_import(command: list[str], options: list[str]) -> None:
@@ -57,7 +60,7 @@ def test_help_runs_without_any_package_that_takes_time_to_import(command: list[s
 
 def test_no_option_promises_what_is_not_built() -> None:
     shown = run_blocked(PROGRAM, HEAVY, ["run", "--help"]) + run_blocked(PROGRAM, HEAVY, ["export", "--help"])
-    for absent in ("--web", "--resume", "--state", "fp8"):
+    for absent in ("--web", "fp8"):
         assert absent not in shown
 
 
