@@ -13,6 +13,7 @@ import typer
 from moase_edge.cli.bench import bench
 from moase_edge.cli.calibrate import calibrate
 from moase_edge.cli.demo import demo
+from moase_edge.cli.doctor import doctor
 from moase_edge.cli.export import export
 from moase_edge.cli.inspect import inspect
 from moase_edge.cli.profile import profile
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (export, run, profile, calibrate, inspect, bench, demo):
+for command in (export, run, profile, calibrate, inspect, doctor, bench, demo):
     # `run` answers words that belong to no option itself: they mostly come from a pattern that was not quoted.
     app.command(context_settings={"allow_extra_args": command is run})(command)
 app.add_typer(state, name="state")

@@ -64,7 +64,7 @@ def clock_hint(governors: Sequence[Path] | None = None) -> str | None:
     Args:
         governors: files that name each core's governor; the kernel's by default.
     """
-    paths = governors if governors is not None else sorted(Path("/").glob(_GOVERNORS.lstrip("/")))
+    paths = governor_files() if governors is None else governors
     slow = sum(_read(path) == "powersave" for path in paths)
     if not slow:
         return None
@@ -72,6 +72,11 @@ def clock_hint(governors: Sequence[Path] | None = None) -> str | None:
         f"{slow} of {len(paths)} cores are on the governor powersave: `cpupower frequency-set -g performance` "
         "holds their clock up, and so does `jetson_clocks` on a Jetson."
     )
+
+
+def governor_files() -> list[Path]:
+    """Those of the kernel, one a core; none where it does not govern clocks."""
+    return sorted(Path("/").glob(_GOVERNORS.lstrip("/")))
 
 
 def enqueue_hint(host_ms: Mapping[str, float], device_ms: Mapping[str, float]) -> str | None:

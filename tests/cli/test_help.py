@@ -46,6 +46,7 @@ PROGRAM = "import sys\nfrom moase_edge.cli import main\nmain(sys.argv[1:])"
         (["run"], ["--state", "--resume", "--snapshot-every", "--keep", "--keep-days"]),
         (["calibrate"], ["--source", "--artifact", "--max-frames", "--force"]),
         (["inspect"], ["--json", "artifact"]),
+        (["doctor"], ["--artifact", "--json"]),
         (["profile"], ["--source", "--window", "--gate", "--out", "--json"]),
         (["bench"], ["--data", "--methods", "--protocols", "--seeds", "--jobs", "--out", "--compare", "--list"]),
         (["demo"], ["--frames", "--seed", "--force"]),
