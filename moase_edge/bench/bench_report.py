@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from moase_edge.bench.grid import SOURCE
-from moase_edge.bench.latency_aware import FRAME_COSTS
-from moase_edge.bench.methods import METHODS
+from moase_edge.bench.methods import frame_cost, method_spec
 from moase_edge.bench.protocol_choice import file_stem
 from moase_edge.bench.results import MethodResult, ProtocolResult
 from moase_edge.config.bench import BenchSettings
@@ -107,13 +106,16 @@ def protocol_table(found: ProtocolResult, *, brief: bool = False) -> Table:
 
 def frame_cost_table(methods: Sequence[str]) -> Table:
     """What the latency-aware clock charges."""
-    rows = [(name, FRAME_COSTS[name], METHODS[name].reference) for name in methods]
+    rows = [(name, frame_cost(name), method_spec(name).reference) for name in methods]
     note = "In frame times: one frozen inference each. The latency-aware protocol takes its clock from here."
     return Table("Cost of answering and learning from a frame", ("method", "cost", "reference"), rows, note)
 
 
-def write_bench_report(out: Path, report: BenchReport) -> Path:
+def write_bench_report(out: Path, report: BenchReport, lead: Sequence[Section] = ()) -> Path:
     """Write everything to `out` and return the page.
+
+    Args:
+        lead: what the page shows before the tables of all methods.
 
     Raises:
         StorageError: the folder cannot be written.
@@ -122,7 +124,10 @@ def write_bench_report(out: Path, report: BenchReport) -> Path:
     tables = [to_markdown(protocol_table(found)) for found in report.protocols]
     write_text_atomic(out / TABLES, "\n".join([*(f"- {line}" for line in opening_lines(report)), "", *tables]))
     missing = plots_missing()
-    sections = [Section("What was run", paragraphs=[*opening_lines(report), *([missing] if missing else [])])]
+    sections = [
+        Section("What was run", paragraphs=[*opening_lines(report), *([missing] if missing else [])]),
+        *lead,
+    ]
     for found in report.protocols:
         pictures = [] if missing else _pictures(out, found)
         sections.append(Section(found.protocol, tables=[protocol_table(found)], pictures=pictures))
@@ -141,7 +146,7 @@ def _json(report: BenchReport) -> dict[str, Any]:
         "source_error": {found.protocol: found.source.error for found in report.protocols},
         "subject": report.subject,
         "settings": report.settings.model_dump(mode="json"),
-        "frame_costs": {name: FRAME_COSTS[name] for name in _methods(report)},
+        "frame_costs": {name: frame_cost(name) for name in _methods(report)},
         "methods": _hyper_parameters(report),
         "protocols": {
             found.protocol: {
@@ -169,9 +174,9 @@ def _hyper_parameters(report: BenchReport) -> dict[str, Any]:
     shipped = {**settings.moase.model_dump(mode="json"), **settings.adapt.model_dump(mode="json")}
     return {
         name: {
-            "hyper_parameters": shipped if name == SHIPPED else METHODS[name].hyper_parameters,
-            "reference": METHODS[name].reference,
-            "whole_network": METHODS[name].whole_network,
+            "hyper_parameters": shipped if name == SHIPPED else method_spec(name).hyper_parameters,
+            "reference": method_spec(name).reference,
+            "whole_network": method_spec(name).whole_network,
         }
         for name in _methods(report)
     }
@@ -195,7 +200,7 @@ def _further(result: MethodResult) -> dict[str, Any]:
         "updates": result.updates,
         "rollbacks": result.rollbacks,
         **{name: count for name, count in troubles.items() if count},
-        "cost": FRAME_COSTS[result.name],
+        "cost": frame_cost(result.name),
         "ms/frame": result.ms_per_frame,
         "peak MiB": round(result.peak_memory_mib) if math.isfinite(result.peak_memory_mib) else math.nan,
     }

@@ -16,8 +16,8 @@ from time import perf_counter
 
 from moase_edge.artifact.files import sha256_of
 from moase_edge.bench.cells import Measured, forget_peak_memory, run_cell
-from moase_edge.bench.latency_aware import FRAME_COSTS, LatencyAware
-from moase_edge.bench.methods import build_method, method_spec
+from moase_edge.bench.latency_aware import LatencyAware
+from moase_edge.bench.methods import build_method, frame_cost, method_spec
 from moase_edge.bench.processes import numbers_to_take, run_in_processes
 from moase_edge.bench.protocol_choice import file_stem, parse_protocol
 from moase_edge.bench.workbench import Workbench
@@ -218,7 +218,7 @@ def tasks_of(cells: Sequence[Cell]) -> list[tuple[Cell, ...]]:
         members = [cell for cell in cells if (cell.protocol, cell.seed) == group]
         split = tuple(cell for cell in members if not method_spec(cell.method).whole_network)
         whole = [cell for cell in members if method_spec(cell.method).whole_network]
-        whole.sort(key=lambda cell: -FRAME_COSTS[cell.method])
+        whole.sort(key=lambda cell: -frame_cost(cell.method))
         tasks += [(cell,) for cell in whole] + ([split] if split else [])
     return tasks
 
@@ -267,7 +267,7 @@ def run_one(bench: Workbench, cell: Cell, out: Path) -> None:
     method = build_method(cell.method, frames.part.subject, cell.seed)
     schedule: Timing = parse_schedule("every")
     if frames.protocol.latency_aware:
-        schedule = LatencyAware(FRAME_COSTS[cell.method])
+        schedule = LatencyAware(frame_cost(cell.method))
     forget_peak_memory()
     engine = None if method_spec(cell.method).whole_network else bench.engine
     run = partial(run_cell, method, preprocessor=bench.preprocessor, batch_size=frames.batch_size)

@@ -53,6 +53,10 @@ def bench(
         Path | None,
         typer.Option(help="Folder. Default: reports/bench-HASH, of the settings, so that a command resumes."),
     ] = None,
+    experiment: Annotated[
+        str | None,
+        typer.Option(help="One that is set up: its methods and domains, and a figure of its own; see --list."),
+    ] = None,
     compare: Annotated[
         tuple[Path, Path] | None, typer.Option(help="Compare the results in two folders, and run nothing.")
     ] = None,
@@ -110,7 +114,12 @@ def bench(
                 "adapt": command.learner_settings(settings),
                 "threads": threads,
             }
-            command.measure(values, out, jobs=jobs)
+            if experiment is None:
+                command.measure(values, out, jobs=jobs)
+            else:
+                command.measure_experiment(
+                    experiment, values, out, jobs=jobs, given_options=given_options(context)
+                )
 
 
 def given_options(context: typer.Context) -> set[str]:

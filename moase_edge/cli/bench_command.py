@@ -13,6 +13,9 @@ from moase_edge.artifact.files import refuse_existing
 from moase_edge.artifact.store import newest_artifact, read_manifest
 from moase_edge.bench.benchmark import run_benchmark
 from moase_edge.bench.compare import compare_benchmarks
+from moase_edge.bench.experiments import EXPERIMENTS
+from moase_edge.bench.experiments import experiment as experiment_named
+from moase_edge.bench.experiments.run import run_experiment
 from moase_edge.bench.grid import cells_of
 from moase_edge.bench.methods import METHODS
 from moase_edge.bench.on_site import DEFAULT_SEEDS, measure_on_site
@@ -37,6 +40,10 @@ from moase_edge.report.tables import Table
 _MODES = {
     "list_names": set[str](),
     "compare": set[str](),
+    "experiment": {
+        *("data", "backbone", "checkpoint", "labels", "corruptions", "severity", "pictures", "source_images"),
+        *("batch_size", "seeds", "jobs", "threads", "out"),
+    },
     "labelled": {"artifact", "seeds", "settings", "threads", "out", "force"},
 }
 _OPTION_NAMES = {"list_names": "list"}
@@ -47,10 +54,30 @@ def measure(given: Mapping[str, Any], out: Path | None, *, jobs: int) -> None:
     settings = load_settings(BenchSettings, given)
     folder = out or default_folder(settings)
     cells = cells_of(settings)
-    kept = f"interrupted; finished cells are kept in {folder}: the same command continues there"
-    with ended_by_signals(kept, unwinding=True), BenchView(cells) as view:
+    with ended_by_signals(_kept(folder), unwinding=True), BenchView(cells) as view:
         report, page = run_benchmark(settings, folder, jobs=jobs, on_progress=view.progress)
     view.show(report, page)
+
+
+def measure_experiment(
+    name: str, given: Mapping[str, Any], out: Path | None, *, jobs: int, given_options: set[str]
+) -> None:
+    """Run an experiment, show what it found, and say where the report is."""
+    chosen = experiment_named(name)
+    preset: dict[str, Any] = {"methods": chosen.methods, "protocols": chosen.protocols, "steer": chosen.steers}
+    if "corruptions" not in given_options:
+        preset["corruptions"] = chosen.corruptions
+    settings = load_settings(BenchSettings, {**given, **preset})
+    folder = out or default_folder(settings)
+    with ended_by_signals(_kept(folder), unwinding=True), BenchView(cells_of(settings)) as view:
+        report, study, page = run_experiment(chosen, settings, folder, jobs=jobs, on_progress=view.progress)
+    show_lines(chosen.question.splitlines())
+    view.show(report, page)
+    show_tables([study.table])
+
+
+def _kept(folder: Path) -> str:
+    return f"interrupted; finished cells are kept in {folder}: the same command continues there"
 
 
 def default_folder(settings: BenchSettings) -> Path:
@@ -124,6 +151,7 @@ def show_names() -> None:
             Table("Methods", ("name", "runs on", "reference"), methods),
             Table("Protocols", ("name", "options"), protocols),
             Table("Domains", ("kind", "names"), domains),
+            Table("Experiments", ("name", "question"), [(n, e.question) for n, e in EXPERIMENTS.items()]),
         ]
     )
 

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from moase_edge.bench.bench_report import BenchReport, frame_cost_table, opening_lines, protocol_table
 from moase_edge.bench.grid import Cell
-from moase_edge.bench.latency_aware import FRAME_COSTS
+from moase_edge.bench.methods import frame_cost
 from moase_edge.bench.site_figures import OnSite
 from moase_edge.bench.site_report import cautions, cost_table, on_site_table, order_table, verdict_sentences
 from moase_edge.report.tables import Table, to_rich
@@ -129,4 +129,4 @@ def show_lines(lines: Iterable[str]) -> None:
 
 def _cost(cell: Cell) -> float:
     """Frame times a frame, and one for what every cell has to do besides."""
-    return 1.0 + FRAME_COSTS[cell.method]
+    return 1.0 + frame_cost(cell.method)

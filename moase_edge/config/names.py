@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 Preset = Literal["edge", "paper", "official"]
+MoasePart = Literal["sdd", "dag", "asg"]
 EngineName = Literal["auto", "tensorrt", "tensorrt-rtx", "ort-cuda", "ort-tensorrt", "ort"]
 LowerPrecision = Literal["fp16", "bf16", "int8"]
 PrecisionChoice = Literal["fp32", "fp16", "bf16", "int8", "auto"]

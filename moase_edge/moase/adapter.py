@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,9 @@ FORWARDS: dict[str, Callable[[MoaseAdapter, Tensor], Tensor]] = {
     "official": official_forward,
 }
 
+# What the forward pass does without each.
+PARTS = {"sdd": "no mask", "dag": "routing from the whole input", "asg": "thresholds that do not move"}
+
 GATE_STD = 0.02
 OFFICIAL_UP_STD = 0.02
 
@@ -34,6 +37,10 @@ class MoaseAdapter(nn.Module):
         experts: the E bottlenecks, C -> R -> C.
         dag: domain-aware gate, C -> E, routing weights.
         asg: activation sparsity gate, C -> E, how far each expert's threshold moves.
+        without: names of PARTS that the forward pass leaves out; their parameters stay, and get no gradient.
+
+    Raises:
+        ConfigError: no such preset or part.
     """
 
     def __init__(
@@ -43,6 +50,8 @@ class MoaseAdapter(nn.Module):
         experts: int = 4,
         rank: int = 48,
         eta: float = 0.1,
+        sdd_share: float = 0.5,
+        without: Collection[str] = (),
         preset: str = "edge",
         generator: torch.Generator | None = None,
     ) -> None:
@@ -50,11 +59,14 @@ class MoaseAdapter(nn.Module):
         self._forward = choose("preset", FORWARDS, preset)
         self.preset = preset
         self.eta = eta
+        self.without = frozenset(without)
+        for part in self.without:
+            choose("part", PARTS, part)
         self.experts = Experts(channels, experts=experts, rank=rank)
         # The equation of the gate has no bias, the authors' code has one.
         self.dag = nn.Linear(channels, experts, bias=preset == "official")
         self.asg = nn.Linear(channels, experts)
-        self.register_buffer("quantiles", quantiles(experts), persistent=False)
+        self.register_buffer("quantiles", quantiles(experts, share=sdd_share), persistent=False)
         self.register_buffer("rank_signs", rank_signs(experts), persistent=False)
         self.quantiles: Tensor
         self.rank_signs: Tensor

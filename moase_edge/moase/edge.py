@@ -30,8 +30,16 @@ def edge_forward(adapter: MoaseAdapter, x: Tensor) -> Tensor:
     """(B, N, C) -> (B, N, C); each token on its own."""
     experts = adapter.experts
     pre = experts.project_down(x)
-    shift = F.softmax(adapter.asg(x), dim=-1)
-    keep = experts.rank * (adapter.quantiles + adapter.eta * shift)
-    mask = keep_mask(pre.detach().abs() * adapter.rank_signs.unsqueeze(-1), keep)
-    route = F.softmax(adapter.dag(keep_weaker_half(x)), dim=-1)
-    return experts.project_up(mask * F.gelu(pre), route)
+    hidden = F.gelu(pre)
+    if "sdd" not in adapter.without:
+        hidden = _mask(adapter, x, pre) * hidden
+    routed_by = x if "dag" in adapter.without else keep_weaker_half(x)
+    return experts.project_up(hidden, F.softmax(adapter.dag(routed_by), dim=-1))
+
+
+def _mask(adapter: MoaseAdapter, x: Tensor, pre: Tensor) -> Tensor:
+    """Of each expert's hidden units: x (B, N, C), pre (B, N, E, R) -> (B, N, E, R)."""
+    share = adapter.quantiles.expand(*pre.shape[:-1])
+    if "asg" not in adapter.without:
+        share = share + adapter.eta * F.softmax(adapter.asg(x), dim=-1)
+    return keep_mask(pre.detach().abs() * adapter.rank_signs.unsqueeze(-1), adapter.experts.rank * share)

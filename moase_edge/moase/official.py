@@ -27,7 +27,8 @@ ROUTER_SHARE = 0.5
 
 def official_forward(adapter: MoaseAdapter, x: Tensor) -> Tensor:
     """(B, N, C) -> (B, N, C); samples of a batch influence each other."""
-    route = F.softmax(adapter.dag(keep_topk(x, int(ROUTER_SHARE * x.shape[-1]), largest=True)), dim=-1)
+    routed_by = x if "dag" in adapter.without else keep_topk(x, int(ROUTER_SHARE * x.shape[-1]), largest=True)
+    route = F.softmax(adapter.dag(routed_by), dim=-1)
     counts = kept_counts(adapter, x)
     y = torch.zeros_like(x)
     for e, count in enumerate(counts):
@@ -39,9 +40,12 @@ def official_forward(adapter: MoaseAdapter, x: Tensor) -> Tensor:
 
 def kept_counts(adapter: MoaseAdapter, x: Tensor) -> list[int]:
     """k_e of every expert, one for the whole batch; at most R, which only an eta far above the authors' passes."""
+    if "sdd" in adapter.without:
+        return [adapter.experts.rank] * adapter.experts.count
     with torch.no_grad():
         mean = F.softmax(adapter.asg(x), dim=-1).mean(dim=(0, 1))
-    shares = adapter.quantiles + adapter.eta * mean
+    moved = 0.0 if "asg" in adapter.without else adapter.eta
+    shares = adapter.quantiles + moved * mean
     return [min(int(adapter.experts.rank * share), adapter.experts.rank) for share in shares.tolist()]
 
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 def paper_forward(adapter: MoaseAdapter, x: Tensor) -> Tensor:
     """(B, N, C) -> (B, N, C); tokens of a sample compete, samples do not."""
-    weaker = keep_weaker_half(x.flatten(1)).view_as(x)
-    route = F.softmax(adapter.dag(weaker), dim=-1)
+    routed_by = x if "dag" in adapter.without else keep_weaker_half(x.flatten(1)).view_as(x)
+    route = F.softmax(adapter.dag(routed_by), dim=-1)
     shift = sample_shift(adapter, x)
     y = torch.zeros_like(x)
     for e in range(adapter.experts.count):
@@ -37,7 +37,9 @@ def paper_forward(adapter: MoaseAdapter, x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def sample_shift(adapter: MoaseAdapter, x: Tensor) -> Tensor:
-    """Equation 4: (B, N, C) -> (B, E), each row sums to 1."""
+    """Equation 4: (B, N, C) -> (B, E), each row sums to 1; zeros where there is no gate."""
+    if "asg" in adapter.without:
+        return x.new_zeros(len(x), adapter.experts.count)
     return F.softmax(adapter.asg(x), dim=-1).mean(dim=1)
 
 
@@ -45,6 +47,8 @@ def one_expert(adapter: MoaseAdapter, e: int, x: Tensor, shift: Tensor) -> Tenso
     """Equation 2 inside one bottleneck: (B, N, C), shift (B,) -> (B, N, C)."""
     down_weight, down_bias, up_weight, up_bias = adapter.experts.tensors_of(e)
     pre = F.linear(x, down_weight, down_bias)
+    if "sdd" in adapter.without:
+        return F.gelu(pre) @ up_weight + up_bias
     entries = pre.shape[1] * pre.shape[2]
     keep = entries * (adapter.quantiles[e] + adapter.eta * shift)
     score = pre.detach().abs().flatten(1) * adapter.rank_signs[e]

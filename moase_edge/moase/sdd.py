@@ -13,13 +13,16 @@ import torch
 from torch import Tensor
 
 
-def quantiles(experts: int, *, device: torch.device | None = None) -> Tensor:
+def quantiles(experts: int, *, share: float = 0.5, device: torch.device | None = None) -> Tensor:
     """Share of entries that each expert keeps before the sparsity gate: j/E for j = 1..E/2, once a half.
+
+    Args:
+        share: what the last of each half keeps; the published 1/2 gives j/E.
 
     Returns:
         (E,) float32: for E = 4, (1/4, 1/2, 1/4, 1/2).
     """
-    half = torch.arange(1, experts // 2 + 1, device=device, dtype=torch.float32) / experts
+    half = torch.arange(1, experts // 2 + 1, device=device, dtype=torch.float32) * (2 * share) / experts
     return torch.cat([half, half])
 
 

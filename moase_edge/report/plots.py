@@ -14,18 +14,23 @@ from moase_edge.metrics.trace import TracePoints
 from moase_edge.report.adaptation_figure import draw_adaptation
 from moase_edge.report.canvas import plots_missing, save_figure
 from moase_edge.report.cost_figure import CostPoint, draw_error_against_cost
+from moase_edge.report.curves_figure import Curve, draw_curves
 from moase_edge.report.error_figure import draw_errors_by_domain
 from moase_edge.report.error_matrix_figure import draw_error_matrix
 from moase_edge.report.error_over_time_figure import draw_error_over_time
+from moase_edge.report.interval_figure import draw_intervals
 from moase_edge.report.latency_figure import draw_latency
 
 __all__ = [
     "CostPoint",
+    "Curve",
     "plot_adaptation",
+    "plot_curves",
     "plot_error_against_cost",
     "plot_error_matrix",
     "plot_error_over_time",
     "plot_errors_by_domain",
+    "plot_intervals",
     "plot_latency",
     "plots_missing",
 ]
@@ -154,3 +159,51 @@ def plot_error_against_cost(
         StorageError: `path` cannot be written.
     """
     save_figure(draw_error_against_cost(points, title=title), path)
+
+
+def plot_curves(
+    path: str | os.PathLike[str],
+    panels: Mapping[str, Mapping[str, Curve]],
+    *,
+    x_label: str,
+    y_label: str,
+    title: str,
+    logarithmic: bool = False,
+    level: float | None = None,
+) -> None:
+    """Curves with a band for their interval; a panel for each group, a colour for each name in all of them.
+
+    Args:
+        path: where the PNG goes.
+        panels: curves by name, by panel.
+        x_label, y_label: with units.
+        title: what was run.
+        logarithmic: of the x axis.
+        level: drawn as a dashed line across, such as zero or chance.
+
+    Raises:
+        ConfigError: nothing to plot, or no matplotlib.
+        StorageError: `path` cannot be written.
+    """
+    figure = draw_curves(
+        panels, x_label=x_label, y_label=y_label, title=title, logarithmic=logarithmic, level=level
+    )
+    save_figure(figure, path)
+
+
+def plot_intervals(
+    path: str | os.PathLike[str], points: Mapping[str, tuple[float, float, float]], *, x_label: str, title: str
+) -> None:
+    """Differences as points one under the other, with the interval as a bar and a line at zero.
+
+    Args:
+        path: where the PNG goes.
+        points: value, low and high end of its interval, by name; NaN ends for none.
+        x_label: with the unit.
+        title: what was run.
+
+    Raises:
+        ConfigError: nothing to plot, or no matplotlib.
+        StorageError: `path` cannot be written.
+    """
+    save_figure(draw_intervals(points, x_label=x_label, title=title), path)

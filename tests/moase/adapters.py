@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,10 +26,13 @@ def adapter_at(
     rank: int = 48,
     eta: float = 0.1,
     std: float = 0.1,
+    **others: Any,
 ) -> MoaseAdapter:
     """An adapter at a seeded state away from its start: every weight is moved by noise."""
     generator = torch.Generator().manual_seed(seed)
-    adapter = MoaseAdapter(channels, experts=experts, rank=rank, eta=eta, preset=preset, generator=generator)
+    adapter = MoaseAdapter(
+        channels, experts=experts, rank=rank, eta=eta, preset=preset, generator=generator, **others
+    )
     with torch.no_grad():
         for weight in adapter.parameters():
             weight.add_(std * torch.randn(weight.shape, generator=generator))

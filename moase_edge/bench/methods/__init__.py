@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import math
 from dataclasses import asdict
 from functools import partial
 
+from moase_edge.bench.latency_aware import FRAME_COSTS
 from moase_edge.bench.methods import (
     batch_statistics,
     cotta,
@@ -22,20 +22,13 @@ from moase_edge.bench.methods import (
     t3a,
     tent,
 )
-from moase_edge.bench.methods.spec import MethodSpec
+from moase_edge.bench.methods.spec import MethodSpec, plain_moase
+from moase_edge.bench.methods.variants import VARIANTS
 from moase_edge.bench.subject import Subject
-from moase_edge.config.adapt import ADAPT_PRESETS, AdaptSettings
+from moase_edge.config.adapt import ADAPT_PRESETS
 from moase_edge.config.moase import MoaseSettings
 from moase_edge.errors import ConfigError
 from moase_edge.runtime.method import Method
-
-
-def _moase(moase: MoaseSettings, adapt: AdaptSettings) -> dict[str, object]:
-    learner = adapt.model_dump(mode="json", exclude={"seed"})
-    # JSON has no infinity, which is how the published steps leave gradients alone.
-    learner["max_grad_norm"] = None if math.isinf(learner["max_grad_norm"]) else learner["max_grad_norm"]
-    return {**moase.model_dump(mode="json"), **learner}
-
 
 _MOASE = "Zhang et al., MoASE, arXiv 2405.16486"
 _OFFICIAL = f"{_MOASE}; code RoyZry98/MoASE-Pytorch"
@@ -147,7 +140,7 @@ METHODS: dict[str, MethodSpec] = {
         build=full_network.build_official,
         whole_network=True,
         needs_source_images=False,
-        hyper_parameters=_moase(full_network.PUBLISHED["official"], ADAPT_PRESETS["official"]),
+        hyper_parameters=plain_moase(full_network.PUBLISHED["official"], ADAPT_PRESETS["official"]),
         reference=_OFFICIAL,
     ),
     "paper": MethodSpec(
@@ -155,7 +148,7 @@ METHODS: dict[str, MethodSpec] = {
         build=full_network.build_paper,
         whole_network=True,
         needs_source_images=False,
-        hyper_parameters=_moase(full_network.PUBLISHED["paper"], ADAPT_PRESETS["paper"]),
+        hyper_parameters=plain_moase(full_network.PUBLISHED["paper"], ADAPT_PRESETS["paper"]),
         reference=_MOASE,
     ),
     "moase++": MethodSpec(
@@ -164,7 +157,7 @@ METHODS: dict[str, MethodSpec] = {
         whole_network=True,
         needs_source_images=False,
         hyper_parameters={
-            **_moase(moase_plus_plus.MOASE, moase_plus_plus.LEARNER),
+            **plain_moase(moase_plus_plus.MOASE, moase_plus_plus.LEARNER),
             **asdict(moase_plus_plus.PlusPlusSettings()),
         },
         reference="Zhang et al., MoASE++, arXiv 2605.17743; code RoyZry98/MoASE-Pytorch",
@@ -174,7 +167,7 @@ METHODS: dict[str, MethodSpec] = {
         build=split_learner.build_official_split,
         whole_network=False,
         needs_source_images=False,
-        hyper_parameters=_moase(full_network.PUBLISHED["official"], ADAPT_PRESETS["official"]),
+        hyper_parameters=plain_moase(full_network.PUBLISHED["official"], ADAPT_PRESETS["official"]),
         reference=f"{_OFFICIAL}, adapters in the last blocks alone",
     ),
     "paper-split": MethodSpec(
@@ -182,7 +175,7 @@ METHODS: dict[str, MethodSpec] = {
         build=split_learner.build_paper_split,
         whole_network=False,
         needs_source_images=False,
-        hyper_parameters=_moase(full_network.PUBLISHED["paper"], ADAPT_PRESETS["paper"]),
+        hyper_parameters=plain_moase(full_network.PUBLISHED["paper"], ADAPT_PRESETS["paper"]),
         reference=f"{_MOASE}, adapters in the last blocks alone",
     ),
     "edge": MethodSpec(
@@ -190,7 +183,7 @@ METHODS: dict[str, MethodSpec] = {
         build=split_learner.build_edge,
         whole_network=False,
         needs_source_images=False,
-        hyper_parameters=_moase(MoaseSettings(), ADAPT_PRESETS["edge"]),
+        hyper_parameters=plain_moase(MoaseSettings(), ADAPT_PRESETS["edge"]),
         reference="what ships (docs/method.md)",
     ),
     **{
@@ -199,7 +192,7 @@ METHODS: dict[str, MethodSpec] = {
             build=partial(split_learner.build_part, name=name),
             whole_network=False,
             needs_source_images=True,
-            hyper_parameters=_moase(MoaseSettings(), split_learner.part_settings(name)),
+            hyper_parameters=plain_moase(MoaseSettings(), split_learner.part_settings(name)),
             reference=f"a part of what ships: {split_learner.PARTS[name].title}",
         )
         for name in split_learner.PARTS
@@ -208,16 +201,28 @@ METHODS: dict[str, MethodSpec] = {
 
 
 def method_spec(name: str) -> MethodSpec:
-    """The method of that name.
+    """The method of that name, or the variant of one that an experiment compares.
 
     Raises:
         ConfigError: there is none; names the nearest and all.
     """
+    if name in VARIANTS:
+        return VARIANTS[name]
     if name not in METHODS:
         near = difflib.get_close_matches(name, METHODS, n=3, cutoff=0.6)
         hint = f"Did you mean {' or '.join(near)}? " if near else ""
         raise ConfigError(f"no method is called {name!r}. {hint}Methods: {', '.join(METHODS)}.")
     return METHODS[name]
+
+
+def frame_cost(name: str) -> float:
+    """What answering and learning from a frame takes, in frame times.
+
+    Raises:
+        ConfigError: no such method.
+    """
+    cost = method_spec(name).frame_cost
+    return FRAME_COSTS[name] if cost is None else cost
 
 
 def build_method(name: str, subject: Subject, seed: int) -> Method:
@@ -234,4 +239,4 @@ def build_method(name: str, subject: Subject, seed: int) -> Method:
     return method
 
 
-__all__ = ["METHODS", "MethodSpec", "build_method", "method_spec"]
+__all__ = ["METHODS", "VARIANTS", "MethodSpec", "build_method", "frame_cost", "method_spec"]

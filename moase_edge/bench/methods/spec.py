@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from moase_edge.bench.subject import Subject
+from moase_edge.config.adapt import AdaptSettings
+from moase_edge.config.moase import MoaseSettings
 from moase_edge.runtime.method import Method
 
 
@@ -22,6 +25,7 @@ class MethodSpec:
             that moase-edge splits has.
         hyper_parameters: plain values by name; for `edge` the shipped ones, which a subject may replace.
         reference: paper and code.
+        frame_cost: in frame times, as FRAME_COSTS has it; None where it stands there.
     """
 
     name: str
@@ -31,3 +35,12 @@ class MethodSpec:
     hyper_parameters: Mapping[str, object]
     reference: str
     needs_batch_norm: bool = False
+    frame_cost: float | None = None
+
+
+def plain_moase(moase: MoaseSettings, adapt: AdaptSettings) -> dict[str, object]:
+    """Settings of adapter and step, one beside the other, without the seed, for a report."""
+    learner = adapt.model_dump(mode="json", exclude={"seed"})
+    # JSON has no infinity, which is how the published steps leave gradients alone.
+    learner["max_grad_norm"] = None if math.isinf(learner["max_grad_norm"]) else learner["max_grad_norm"]
+    return {**moase.model_dump(mode="json"), **learner}

@@ -56,12 +56,12 @@ PARTS: Mapping[str, Part] = {
 
 def build_edge(subject: Subject, seed: int) -> SplitMethod:
     """The shipped method with the subject's settings; `seed` takes the place of theirs."""
-    return _build(subject, subject.moase, subject.adapt, seed)
+    return build_on_split(subject, seed, moase=subject.moase, adapt=subject.adapt)
 
 
 def build_part(subject: Subject, seed: int, *, name: str) -> SplitMethod:
     """Some of the shipped method, by a name of PARTS."""
-    return _build(subject, subject.moase, part_settings(name), seed)
+    return build_on_split(subject, seed, moase=subject.moase, adapt=part_settings(name))
 
 
 def part_settings(name: str) -> AdaptSettings:
@@ -72,10 +72,11 @@ def part_settings(name: str) -> AdaptSettings:
 
 def build_published(subject: Subject, seed: int, *, preset: Preset) -> SplitMethod:
     """A published preset, adapters in the last blocks alone."""
-    return _build(subject, PUBLISHED[preset], ADAPT_PRESETS[preset], seed)
+    return build_on_split(subject, seed, moase=PUBLISHED[preset], adapt=ADAPT_PRESETS[preset])
 
 
-def _build(subject: Subject, moase: MoaseSettings, adapt: AdaptSettings, seed: int) -> SplitMethod:
+def build_on_split(subject: Subject, seed: int, *, moase: MoaseSettings, adapt: AdaptSettings) -> SplitMethod:
+    """The split with these settings; `seed` takes the place of theirs."""
     sidecar = subject.sidecar(moase, seed=seed)
     engine = subject.engine_for(sidecar)
     statistics = _statistics(subject, engine, sidecar, adapt)

@@ -40,6 +40,7 @@ from moase_edge.errors import ConfigError
 __all__ = [
     "COMMON_CORRUPTIONS",
     "CORRUPTIONS",
+    "KINDS",
     "MAX_SEVERITY",
     "ConstantSet",
     "Corruption",
@@ -73,6 +74,15 @@ CORRUPTIONS: dict[str, Corruption[Any]] = {
 
 COMMON_CORRUPTIONS: tuple[str, ...] = tuple(CORRUPTIONS)[:15]
 """The 15 of the benchmark, in the published order."""
+
+
+KINDS: dict[str, tuple[str, ...]] = {
+    "noise": ("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise"),
+    "blur": ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "gaussian_blur"),
+    "weather": ("snow", "frost", "fog", "brightness", "spatter"),
+    "digital": ("contrast", "elastic_transform", "pixelate", "jpeg_compression", "saturate"),
+}
+"""The corruptions of each kind, as the publication groups them."""
 
 
 def corrupt(
