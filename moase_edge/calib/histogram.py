@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from moase_edge.config.names import RangeMethod
 
 LEVELS = 127  # of a symmetric int8 on each side of zero
-_ENTROPY_BINS = 1024  # a side; the search is quadratic in them
+_ENTROPY_BINS = 512  # a side; the search is quadratic in them
 _ENTROPY_LEVELS = 128
 _CANDIDATES = 128
 
@@ -54,16 +54,15 @@ class Histogram:
         self.lowest = min(self.lowest, float(values.min()))
         self.highest = max(self.highest, float(values.max()))
         self._widen()
-        places = (np.abs(values).ravel() * np.float32(1 / self.width)).astype(np.int64)
-        np.minimum(places, len(self.counts) - 1, out=places)
+        places = (np.abs(values.ravel().astype(np.float64)) / self.width).astype(np.int64)
         self.counts += np.bincount(places, minlength=len(self.counts))
         self._add_channels(values.reshape(-1, values.shape[-1]))
 
     def _widen(self) -> None:
-        """Make the last bin reach the largest magnitude."""
+        """Make the last bin reach beyond the largest magnitude."""
         if self.largest == 0:
             return
-        needed = math.ceil(math.log2(self.largest / len(self.counts)))
+        needed = math.frexp(self.largest / len(self.counts))[1]
         if not self.counts.any():
             self.exponent = needed
         while self.exponent < needed:
@@ -121,6 +120,14 @@ def squared_error(histogram: Histogram, reach: float) -> float:
     rounded = np.minimum(np.rint(centres / step), LEVELS) * step
     counts = histogram.counts[filled]
     return float((counts * (centres - rounded) ** 2).sum() / counts.sum())
+
+
+def signal_to_noise_db(histogram: Histogram, reach: float) -> float:
+    """Power of the values over that of what int8 up to `reach` does to them, in decibels."""
+    filled = np.flatnonzero(histogram.counts)
+    counts = histogram.counts[filled]
+    power = float((counts * ((filled + 0.5) * histogram.width) ** 2).sum() / counts.sum())
+    return 10 * math.log10(power / max(squared_error(histogram, reach), power * 1e-30))
 
 
 def _entropy(histogram: Histogram, _percentile: float) -> float:

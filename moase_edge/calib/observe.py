@@ -73,7 +73,8 @@ def key_of(model: Any, tensors: Sequence[str], frames: Iterable[NDArray[np.float
 def _values(session: Any, inner: Sequence[str], frame: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
     fed = feeds(session, frame)
     try:
-        return {**fed, **dict(zip(inner, session.run(list(inner), fed), strict=True))}
+        # Asked for nothing, ONNX Runtime returns everything.
+        return {**fed, **dict(zip(inner, session.run(list(inner), fed) if inner else [], strict=True))}
     except Exception as exc:  # ONNX Runtime raises many unrelated types
         raise CalibrationError(
             f"the graph failed on a calibration frame of shape {frame.shape}, {frame.dtype}: {exc}"

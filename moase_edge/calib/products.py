@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from moase_edge.errors import CalibrationError
 
 PRODUCTS = ("MatMul", "Gemm", "Conv")
+_MOVES = ("Slice", "Gather", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Identity")
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
 
@@ -110,6 +111,15 @@ def product_tensors(model: Any) -> list[str]:
         if name not in constants
     ]
     return list(dict.fromkeys(names))
+
+
+def normed_tensors(model: Any) -> frozenset[str]:
+    """What comes out of a LayerNorm, also through nodes that only pick and rearrange."""
+    normed: set[str] = set()
+    for node in model.graph.node:
+        if node.op_type == "LayerNormalization" or (node.op_type in _MOVES and node.input[0] in normed):
+            normed.update(node.output)
+    return frozenset(normed)
 
 
 def open_session(model: Any, *, more_outputs: Sequence[str] = ()) -> Any:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moase_edge.calib.histogram import Histogram, range_of
+from moase_edge.calib.migrate import migratable, migrated
 from moase_edge.calib.observe import observe
-from moase_edge.calib.products import PRODUCTS, Product, load_graph, product_shapes, products_of
+from moase_edge.calib.products import Product, load_graph, normed_tensors, product_shapes, products_of
+from moase_edge.calib.qdq import with_qdq
 from moase_edge.config.calib import QuantiseSettings
+from moase_edge.config.names import RangeMethod
 from moase_edge.errors import CalibrationError
 from moase_edge.report.files import write_bytes_atomic
 
@@ -65,12 +67,58 @@ def quantise(
         CalibrationError: frames or graph that cannot be used, or a name in `keep_float` that is no product.
         StorageError: `out` or the cache cannot be written.
     """
-    graph = load_graph(model)
-    products = products_of(graph, product_shapes(graph))
-    chosen, kept = split(products, settings, keep_float)
-    tensors = list(dict.fromkeys(name for product in chosen for name in product.activations))
-    seen = observe(graph, tensors, frames, bins=settings.bins, cache=cache)
-    return write_quantised(graph, out, ranges_of(seen, settings), chosen, kept)
+    ready = prepare(load_graph(model), frames, settings, keep_float=keep_float, cache=cache)
+    return write_quantised(ready.graph, out, ready.ranges(settings), ready.chosen, ready.kept)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A float graph that is ready for Q/DQ.
+
+    Attributes:
+        graph: it computes what the original does, with evener channels where the settings ask for it.
+        chosen, kept: products that become int8, and those that stay.
+        seen: histograms of the inputs of `chosen`.
+        normed: those of these inputs that come out of a LayerNorm.
+    """
+
+    graph: Any
+    chosen: tuple[Product, ...]
+    kept: tuple[Product, ...]
+    seen: dict[str, Histogram]
+    normed: frozenset[str]
+
+    def ranges(self, settings: QuantiseSettings, method: RangeMethod | None = None) -> dict[str, float]:
+        """Magnitude up to which int8 reaches, by tensor; `method` instead of that of the settings."""
+        rest = method or settings.method
+        of_norms = settings.norms or rest
+        return {
+            name: range_of(of, of_norms if name in self.normed else rest, percentile=settings.percentile)
+            for name, of in self.seen.items()
+        }
+
+
+def prepare(
+    graph: Any,
+    frames: Sequence[NDArray[np.float32]],
+    settings: QuantiseSettings,
+    *,
+    keep_float: Collection[str] = (),
+    cache: Path | None = None,
+) -> Prepared:
+    """Even out channels as the settings ask, and watch the activations; arguments and errors as `quantise`."""
+    chosen, kept = split(products_of(graph, product_shapes(graph)), settings, keep_float)
+    norms = migratable(graph, {product.node for product in chosen}) if settings.smooth else {}
+    if norms:
+        before = observe(graph, list(norms), frames, bins=settings.bins, cache=cache)
+        graph = migrated(graph, norms, before, settings.smooth)
+    seen = observe(graph, inputs_of(chosen), frames, bins=settings.bins, cache=cache)
+    return Prepared(graph, chosen, kept, seen, normed_tensors(graph) & seen.keys())
+
+
+def inputs_of(products: Sequence[Product]) -> list[str]:
+    """Every computed input of `products`, once."""
+    return list(dict.fromkeys(name for product in products for name in product.activations))
 
 
 def split(
@@ -98,14 +146,6 @@ def split(
     return chosen, tuple(product for product in products if stays(product))
 
 
-def ranges_of(seen: Mapping[str, Histogram], settings: QuantiseSettings) -> dict[str, float]:
-    """The range of each tensor by the method that the settings name."""
-    return {
-        name: range_of(histogram, settings.method, percentile=settings.percentile)
-        for name, histogram in seen.items()
-    }
-
-
 def share_of(chosen: Sequence[Product], kept: Sequence[Product]) -> float:
     """Of the multiply-adds of all products, those of `chosen`."""
     inside = sum(product.multiply_adds for product in chosen)
@@ -125,67 +165,3 @@ def write_quantised(
     write_bytes_atomic(out, quantised.SerializeToString(deterministic=True))
     used = {name: float(ranges[name]) for product in chosen for name in product.activations}
     return Quantised(out, used, share_of(chosen, kept), tuple(chosen), tuple(kept))
-
-
-def with_qdq(graph: Any, ranges: Mapping[str, float], nodes: Sequence[str]) -> Any:
-    """A copy of `graph` with Q/DQ before `nodes`, by onnxruntime.quantization.
-
-    Raises:
-        CalibrationError: it cannot be imported, or fails.
-    """
-    import onnx
-
-    try:
-        from onnxruntime.quantization import QuantType
-        from onnxruntime.quantization.calibrate import TensorData
-        from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
-    except ImportError as exc:
-        raise CalibrationError(
-            f"onnxruntime's quantiser cannot be imported ({exc}): `pip install 'moase-edge[cpu]'`."
-        ) from exc
-    copy = onnx.ModelProto()
-    copy.CopyFrom(graph)
-    spans = {
-        name: TensorData(lowest=np.array(-reach, np.float32), highest=np.array(reach, np.float32))
-        for name, reach in ranges.items()
-    }
-    try:
-        with _typed(copy, ranges):
-            quantised = QDQQuantizer(
-                copy,
-                True,
-                False,
-                QuantType.QInt8,
-                QuantType.QInt8,
-                spans,
-                list(nodes),
-                [],
-                list(PRODUCTS),
-                _OPTIONS,
-            ).quantize_model()
-    except Exception as exc:  # it raises many unrelated types
-        raise CalibrationError(f"onnxruntime could not quantise the graph: {exc}. Update onnxruntime.") from exc
-    return quantised
-
-
-_OPTIONS = {
-    "ActivationSymmetric": True,
-    "WeightSymmetric": True,
-    "QuantizeBias": False,
-    "DedicatedQDQPair": True,
-    "OpTypesToExcludeOutputQuantization": list(PRODUCTS),
-    "DefaultTensorType": 1,
-}
-
-
-@contextmanager
-def _typed(graph: Any, tensors: Collection[str]) -> Iterator[None]:
-    """The quantiser leaves out a tensor whose type it does not know, and infers types through files otherwise."""
-    from onnx import TensorProto, helper
-
-    known = {entry.name for entry in graph.graph.value_info}
-    infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in tensors if name not in known]
-    graph.graph.value_info.extend(infos)
-    entry = graph.metadata_props.add(key="onnx.infer", value="onnxruntime.quant")
-    yield
-    graph.metadata_props.remove(entry)

@@ -20,10 +20,12 @@ from moase_edge.report.error_matrix_figure import draw_error_matrix
 from moase_edge.report.error_over_time_figure import draw_error_over_time
 from moase_edge.report.interval_figure import draw_intervals
 from moase_edge.report.latency_figure import draw_latency
+from moase_edge.report.layers_figure import LayerBar, draw_layers
 
 __all__ = [
     "CostPoint",
     "Curve",
+    "LayerBar",
     "plot_adaptation",
     "plot_curves",
     "plot_error_against_cost",
@@ -32,6 +34,7 @@ __all__ = [
     "plot_errors_by_domain",
     "plot_intervals",
     "plot_latency",
+    "plot_layers",
     "plots_missing",
 ]
 
@@ -207,3 +210,18 @@ def plot_intervals(
         StorageError: `path` cannot be written.
     """
     save_figure(draw_intervals(points, x_label=x_label, title=title), path)
+
+
+def plot_layers(path: str | os.PathLike[str], layers: Sequence[LayerBar], *, title: str) -> None:
+    """Noise of each layer's inputs in int8, and what each adds to the feature error.
+
+    Args:
+        path: where the PNG goes.
+        layers: in the order of the graph.
+        title: what was calibrated.
+
+    Raises:
+        ConfigError: nothing to plot, or no matplotlib.
+        StorageError: `path` cannot be written.
+    """
+    save_figure(draw_layers(layers, title=title), path)

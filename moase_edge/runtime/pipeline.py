@@ -19,6 +19,7 @@ from moase_edge.config.adapt import ADAPT_PRESETS, AdaptSettings
 from moase_edge.config.names import EngineName
 from moase_edge.engines.base import Engine, precision_of
 from moase_edge.engines.open import open_chosen
+from moase_edge.engines.ranges import count_anew, counts_outside, watched
 from moase_edge.errors import ConfigError, SourceError
 from moase_edge.frames.frame import Frame
 from moase_edge.frames.open import open_source
@@ -36,7 +37,7 @@ from moase_edge.runtime.open_split import open_split_method, require_torch, what
 from moase_edge.runtime.record import RunRecord
 from moase_edge.runtime.result import Result
 from moase_edge.runtime.results import results_of
-from moase_edge.runtime.scheduler import Timing, parse_schedule
+from moase_edge.runtime.scheduler import Timing, asked_whether_frames_wait, parse_schedule
 from moase_edge.runtime.snapshots import Position
 from moase_edge.runtime.stages import Stages
 
@@ -93,6 +94,7 @@ class Pipeline:
         self._frame_waits: Callable[[], bool] = lambda: True
         self.stopping = False
         self._source: Source | None = None
+        self._watched: Engine | None = None
 
     @classmethod
     def open(
@@ -168,10 +170,11 @@ class Pipeline:
         """
         schedule = parse_schedule(adapt)
         manifest = artifact.manifest
+        engine = watched(artifact, engine)
         learning = settings or ADAPT_PRESETS[manifest.moase.preset]
         if schedule.sidecar:
             require_torch()
-        return cls(
+        pipeline = cls(
             open_split_method(artifact, engine, learning, schedule, threads=threads)
             if schedule.sidecar
             else FrozenMethod(engine),
@@ -183,6 +186,12 @@ class Pipeline:
             facts=facts_of(artifact, engine, learning if schedule.every else None, budget_ms),
             binding=binding_of(artifact, learning, precision_of(engine)),
         )
+        pipeline._watched = engine
+        return pipeline
+
+    def outside_the_ranges(self) -> dict[str, int]:
+        """Frames of the latest run whose values left what an int8 engine was calibrated for, by tensor."""
+        return counts_outside(self._watched)
 
     def run(
         self,
@@ -220,6 +229,7 @@ class Pipeline:
         self.stopping = False
         self.record, self.counted = RunRecord(), RunCounts(self.method)
         self.position = start or Position()
+        count_anew(self._watched)
         if isinstance(self.method, Following) and self.position == Position():
             self.method.start_run()
         return self._run(source, self.position, max_frames, batch_size, journal)
@@ -246,7 +256,7 @@ class Pipeline:
         opened = open_source(str(source)) if isinstance(source, (str, Path)) else source
         self._source = opened
         with closing(opened):
-            self._frame_waits = self._asked_whether_frames_wait(opened)
+            self._frame_waits = asked_whether_frames_wait(self.schedule, opened)
             frames = islice(self._from(opened.frames(), start.frames), max_frames)
             for number in count(start.batches):
                 if self.stopping:
@@ -297,19 +307,6 @@ class Pipeline:
         except SourceError as exc:
             names = (f"{frame.index} ({frame.name})" if frame.name else str(frame.index) for frame in batch)
             raise SourceError(f"frame {' or '.join(names)}: {exc}") from exc
-
-    def _asked_whether_frames_wait(self, source: Source) -> Callable[[], bool]:
-        """Whether a newer frame waits to be answered, each time it is called.
-
-        Raises:
-            ConfigError: the schedule learns only while none does, and one always will.
-        """
-        if self.schedule.idle and not source.live:
-            raise ConfigError(
-                f"--adapt idle learns while no frame waits, and all frames of {source.name} do. "
-                "Take every, or replay it with --pace real."
-            )
-        return lambda: source.waiting
 
     def _learn_or_defer(self, prediction: Prediction, stages: Stages, newest: Frame) -> Update | None:
         spent_ms = (perf_counter_ns() - newest.captured_ns) / 1e6

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from moase_edge.errors import ConfigError
+from moase_edge.frames.source import Source
 
 
 class Timing(Protocol):
@@ -73,3 +75,17 @@ def parse_schedule(mode: str) -> Schedule:
             "(answer adapted, learn nothing) or off (the frozen model, no PyTorch)."
         )
     return Schedule(mode, sidecar=True, every=int(match.group(1) or 1))
+
+
+def asked_whether_frames_wait(schedule: Timing, source: Source) -> Callable[[], bool]:
+    """Whether a newer frame of a source waits to be answered, each time it is called.
+
+    Raises:
+        ConfigError: the schedule learns only while none does, and one always will.
+    """
+    if schedule.idle and not source.live:
+        raise ConfigError(
+            f"--adapt idle learns while no frame waits, and all frames of {source.name} do. "
+            "Take every, or replay it with --pace real."
+        )
+    return lambda: source.waiting

@@ -156,7 +156,7 @@ def _report_of(
         ended=ended,
         facts=facts,
         source_counts=vars(source.counts),
-        failures=pipeline.counted.failures,
+        failures={**pipeline.counted.failures, **pipeline.outside_the_ranges()},
         lost_lines=lost_lines,
         machine=describe_machine(),
         adaptation=pipeline.counted.events,

@@ -3,6 +3,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from moase_edge.cli import main
@@ -32,9 +34,39 @@ def test_pictures_are_recorded_and_inspect_tells_of_them(
     code, out, _ = ends(["inspect", artifact], capsys)
     assert code == 0
     assert "from 3 images of gate by calibrate" in out
-    assert "5 files, every hash as the manifest says" in out
+    assert "6 files, every hash as the manifest says" in out
     code, _, err = ends(["run", "--artifact", artifact, "--source", pictures, "--report", tmp_path / "r"], capsys)
     assert code == 0, err
+
+
+def write_noise(folder: Path, count: int) -> Path:
+    """A folder of `count` pictures that differ."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    for index in range(count):
+        cv2.imwrite(str(folder / f"{index}.png"), rng.integers(0, 255, (24, 32, 3), dtype=np.uint8))
+    return folder
+
+
+def test_frames_of_the_deployment_give_an_int8_engine_and_a_report(
+    artifact: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MOASE_EDGE_CACHE", str(tmp_path / "cache"))
+    frames = write_noise(tmp_path / "gate", 6)
+    more = ["--method", "minmax", "--max-drop", "100", "--min-int8", "0", "--report", tmp_path / "report"]
+    code, out, err = ends(["calibrate", "--calib-data", frames, "--artifact", artifact, *more], capsys)
+    assert code == 0, err
+    assert "ranges are taken from 6 frames" in caplog.text
+    assert "measuring the sensitivity of each layer" in err
+    assert "int8 engine: backbone.int8.onnx Ranges by minmax" in out
+    assert (tmp_path / "report" / "report.html").is_file()
+    code, out, _ = ends(["inspect", artifact], capsys)
+    assert code == 0
+    assert "backbone.int8.onnx: onnx, int8" in out
 
 
 def test_a_video_is_taken_and_only_so_many_frames_of_it(
@@ -55,7 +87,14 @@ def test_a_video_is_taken_and_only_so_many_frames_of_it(
         (["--source", "empty"], 2, "holds no picture"),
         (["--source", "two", "--artifact", "absent"], 4, "no artifact at absent"),
         (["--source", "two", "--max-frames", "1"], 2, "--max-frames"),
-        ([], 2, "--source"),
+        ([], 2, "nothing to calibrate: name images of the source domain with --source"),
+        (["--calib-data", "absent"], 1, "there is no file or folder 'absent'"),
+        (["--calib-data", "empty"], 2, "holds no picture"),
+        (["--calib-data", "plain"], 1, "has one colour only"),
+        (["--calib-data", "two"], 1, "2 calibration frames that differ are too few"),
+        (["--calib-data", "two", "--method", "best"], 2, "--method"),
+        (["--calib-data", "two", "--max-drop", "-1"], 2, "--max-drop"),
+        (["--calib-data", "two", "--report", "two"], 2, "it is not replaced, not even"),
     ],
 )
 def test_what_cannot_be_done_is_told_and_changes_nothing(
@@ -68,8 +107,9 @@ def test_what_cannot_be_done_is_told_and_changes_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name, count in (("one", 1), ("two", 2), ("empty", 0)):
+    for name, count in (("one", 1), ("empty", 0), ("plain", 3)):
         write_pictures(tmp_path / name, count)
+    write_noise(tmp_path / "two", 2)
     manifest = (artifact / "manifest.json").read_bytes()
     found, _, said = ends(["calibrate", *more], capsys)
     assert found == code, said

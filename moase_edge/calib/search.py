@@ -1,0 +1,194 @@
+"""Find an int8 graph that keeps an accuracy budget: a method for ranges, then a mixture with float."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from moase_edge.calib.fidelity import Fidelity, fidelity_of, run_graph
+from moase_edge.calib.histogram import Histogram
+from moase_edge.calib.products import Product, load_graph
+from moase_edge.calib.qdq import with_qdq
+from moase_edge.calib.quantise import Prepared, Quantised, prepare, write_quantised
+from moase_edge.calib.sensitivity import Sensitivity, Step, by_worth, mix, sensitivities
+from moase_edge.config.calib import QuantiseSettings, SearchSettings
+from moase_edge.config.names import RangeMethod
+from moase_edge.engines.base import Tensors
+from moase_edge.errors import CalibrationError
+
+logger = logging.getLogger(__name__)
+
+Announce = Callable[[str], None]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """An int8 graph that keeps its budget, and how it was found.
+
+    Attributes:
+        quantised: the graph that was written.
+        method: of its ranges, but for those of LayerNorm outputs (see `QuantiseSettings`).
+        by_method: what each method lost on the held-out frames, with every product in int8 that may be.
+        sensitivities: of each of these products, with `method`; empty where nobody asked and none was needed.
+        steps: mixtures that were tried, the last one being that of `quantised`.
+        seen: histograms of the quantised tensors over the frames that ranges were taken from.
+        spans: lowest and highest value of the graph's input and float outputs over all frames, by name.
+        ranging, held: frames that ranges were taken from, and that judged them.
+    """
+
+    quantised: Quantised
+    method: RangeMethod
+    by_method: dict[RangeMethod, Fidelity]
+    sensitivities: list[Sensitivity]
+    steps: list[Step]
+    seen: dict[str, Histogram]
+    spans: dict[str, tuple[float, float]]
+    ranging: int
+    held: int
+
+    @property
+    def fidelity(self) -> Fidelity:
+        """Of the graph that was written."""
+        return self.steps[-1].fidelity
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Bench:
+    """What a search works on: the float graph, held-out frames, its outputs for them, and their classes."""
+
+    graph: Any
+    held: list[NDArray[np.float32]]
+    expected: list[Tensors]
+    labels: list[int] | None
+    head: bool
+
+    def judge(self, ranges: Mapping[str, float], products: Sequence[Product]) -> Fidelity:
+        """What is lost with `products` in int8."""
+        found = run_graph(with_qdq(self.graph, ranges, [product.node for product in products]), self.held)
+        return fidelity_of(found, self.expected, head=self.head, labels=self.labels)
+
+
+def find_int8(
+    model: Path,
+    out: Path,
+    frames: Sequence[NDArray[np.float32]],
+    settings: QuantiseSettings,
+    search: SearchSettings,
+    *,
+    head: bool,
+    labels: Sequence[int] | None = None,
+    cache: Path | None = None,
+    announce: Announce = logger.info,
+) -> Found:
+    """Write the int8 graph that loses least, with layers back in float where the budget asks for it.
+
+    Each of `search.methods` is tried with every product in int8 that `settings` lets in; what the best one loses
+    on held-out frames decides whether products go back to float.
+
+    Args:
+        model: a float ONNX graph.
+        out: where the int8 graph is written.
+        frames: (1, 3, H, W) float32 each, preprocessed; one in `search.hold_out` is held out of the ranges.
+        head: whether the graph's `logits` are answers.
+        labels: class of each frame; None judges by agreement.
+        cache: folder for what was observed so far.
+        announce: is told which stage begins.
+
+    Raises:
+        CalibrationError: too few frames to hold some out, or frames or a graph that cannot be used.
+        GateError: no mixture keeps the budget; nothing is written.
+        StorageError: `out` or the cache cannot be written.
+    """
+    refuse_too_few(len(frames), search.hold_out)
+    exact = load_graph(model)
+    ranging, held = dealt(frames, search.hold_out)
+    announce("watching activations")
+    ready = prepare(exact, ranging, settings, cache=cache)
+    outputs = run_graph(exact, frames)
+    classes = None if labels is None else dealt(labels, search.hold_out)[1]
+    bench = _Bench(ready.graph, held, dealt(outputs, search.hold_out)[1], classes, head)
+    ranges, by_method = _try_methods(bench, ready, settings, search, announce)
+    best = least_loss(by_method)
+    needed = search.always_probe or by_method[best].drop > search.max_drop
+    sensitive = _sensitivities(bench, ready, ranges[best], search.probes, announce) if needed else []
+    announce("looking for a mixture that keeps the budget")
+    inside, steps = mix(
+        ready.chosen,
+        ready.kept,
+        by_worth(sensitive),
+        lambda products: bench.judge(ranges[best], products),
+        max_drop=search.max_drop,
+        least_int8=search.least_int8,
+    )
+    floats = [product for product in (*ready.chosen, *ready.kept) if product not in inside]
+    written = write_quantised(ready.graph, out, ranges[best], inside, floats)
+    spans = spans_of(exact, frames, outputs)
+    return Found(written, best, by_method, sensitive, steps, ready.seen, spans, len(ranging), len(held))
+
+
+def _sensitivities(
+    bench: _Bench, ready: Prepared, ranges: Mapping[str, float], probes: int, announce: Announce
+) -> list[Sensitivity]:
+    announce("measuring the sensitivity of each layer")
+    some = slice(probes)
+    return sensitivities(ready.graph, ranges, ready.chosen, bench.held[some], bench.expected[some])
+
+
+def refuse_too_few(count: int, hold_out: int) -> None:
+    """Refuse frames of which none can be held out.
+
+    Raises:
+        CalibrationError: there are fewer than `hold_out`.
+    """
+    if count < hold_out:
+        raise CalibrationError(
+            f"{count} calibration frames that differ are too few: one in {hold_out} is held out of the ranges. "
+            "Name more images, some hundred at best."
+        )
+
+
+def _try_methods(
+    bench: _Bench,
+    ready: Prepared,
+    settings: QuantiseSettings,
+    search: SearchSettings,
+    announce: Announce,
+) -> tuple[dict[RangeMethod, dict[str, float]], dict[RangeMethod, Fidelity]]:
+    """Ranges by each method, and what each loses."""
+    ranges: dict[RangeMethod, dict[str, float]] = {}
+    losses: dict[RangeMethod, Fidelity] = {}
+    for method in search.methods:
+        announce(f"trying ranges by {method}")
+        ranges[method] = ready.ranges(settings, method)
+        losses[method] = bench.judge(ranges[method], ready.chosen)
+    return ranges, losses
+
+
+def least_loss(by_method: Mapping[RangeMethod, Fidelity]) -> RangeMethod:
+    """The method with the smallest feature error: on some dozen frames answers tell methods apart by chance."""
+    return min(by_method, key=lambda method: by_method[method].feature_error)
+
+
+def spans_of(
+    graph: Any, frames: Sequence[NDArray[np.float32]], outputs: Sequence[Tensors]
+) -> dict[str, tuple[float, float]]:
+    """Lowest and highest value of the images and of each output of a graph over `frames`, by name."""
+    spans = {graph.graph.input[0].name: _span(frames)}
+    return {**spans, **{name: _span([each[name] for each in outputs]) for name in outputs[0]}}
+
+
+def _span(values: Sequence[NDArray[np.float32]]) -> tuple[float, float]:
+    return min(float(value.min()) for value in values), max(float(value.max()) for value in values)
+
+
+def dealt(values: Sequence[T], hold_out: int) -> tuple[list[T], list[T]]:
+    """All but the last of every `hold_out`, and these."""
+    kept = [value for index, value in enumerate(values) if index % hold_out != hold_out - 1]
+    return kept, list(values[hold_out - 1 :: hold_out])

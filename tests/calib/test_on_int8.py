@@ -1,0 +1,181 @@
+"""An artifact with an int8 engine in the old one's place, or the old one as it was."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from moase_edge.artifact.calibration import CALIBRATION_FILE, load_calibration
+from moase_edge.artifact.store import MANIFEST, Artifact, load_artifact, write_manifest
+from moase_edge.calib.command import Int8Request, make_int8
+from moase_edge.calib.on_int8 import INT8_FILE, labels_of, read_labels
+from moase_edge.calib.representative import Coverage, Representative
+from moase_edge.engines.open import open_engine
+from moase_edge.engines.ranges import WatchedEngine, counts_outside, watched
+from moase_edge.errors import ArtifactError, CalibrationError, ConfigError, GateError
+from moase_edge.runtime.pipeline import Pipeline
+
+
+@pytest.fixture(scope="module")
+def calibrated(
+    steerable_artifact: Path, source_digits: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path]:
+    """An artifact whose first engine is int8, and the folder of its report. Never write into them."""
+    root = tmp_path_factory.mktemp("int8")
+    folder = Path(shutil.copytree(steerable_artifact, root / "digits"))
+    request = Int8Request(
+        str(source_digits),
+        method="minmax",
+        max_drop=20,
+        source=str(source_digits),
+        first=True,
+        report=root / "report",
+    )
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("MOASE_EDGE_CACHE", str(root / "cache"))
+        make_int8(load_artifact(folder), request)
+    return folder, root / "report"
+
+
+@pytest.fixture
+def folder(calibrated: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MOASE_EDGE_CACHE", str(tmp_path / "cache"))
+    return Path(shutil.copytree(calibrated[0], tmp_path / "digits"))
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_an_int8_engine_is_added_with_its_record_and_statistics(
+    calibrated: tuple[Path, Path], steerable_artifact: Path
+) -> None:
+    artifact, before = load_artifact(calibrated[0]), content(steerable_artifact)
+    after = content(calibrated[0])
+    assert after.keys() - before.keys() == {INT8_FILE, CALIBRATION_FILE, "source_stats.int8.safetensors"}
+    assert {name for name in before if before[name] != after[name]} == {MANIFEST}
+    assert [(entry.file, entry.precision) for entry in artifact.manifest.engines] == [
+        (INT8_FILE, "int8"),
+        ("backbone.onnx", "fp32"),
+    ]
+    assert [of.precision for of in artifact.manifest.source_statistics] == ["fp32", "int8"]
+    assert artifact.manifest.identity == load_artifact(steerable_artifact).manifest.identity
+
+
+def test_the_record_says_what_is_int8_and_what_it_costs(calibrated: tuple[Path, Path]) -> None:
+    record = load_calibration(load_artifact(calibrated[0]))
+    assert record is not None
+    assert (record.engine, record.method, set(record.by_method)) == (INT8_FILE, "minmax", {"minmax"})
+    total = sum(layer.multiply_adds for layer in record.layers)
+    inside = sum(layer.multiply_adds for layer in record.layers if layer.int8)
+    assert record.share == pytest.approx(inside / total)
+    assert record.share >= 0.8
+    assert record.frames.source.startswith("source")
+    assert (record.frames.taken, record.frames.ranging, record.frames.held_out) == (60, 40, 20)
+    fc1 = next(layer for layer in record.layers if layer.layer == "model.blocks.0.mlp.fc1")
+    assert fc1.int8
+    assert 10 < min(fc1.signal_to_noise_db.values()) < 80
+    assert set(record.spans) == {"images", "mid", "out", "logits", "token_means"}
+    assert record.loss.drop <= 20
+
+
+def test_the_report_has_json_picture_and_page(calibrated: tuple[Path, Path]) -> None:
+    report = calibrated[1]
+    assert {path.name for path in report.iterdir()} == {CALIBRATION_FILE, "layers.png", "report.html"}
+    page = (report / "report.html").read_text(encoding="utf-8")
+    assert "Ranges by minmax" in page
+    assert "model.blocks.0.mlp.fc1" in page
+    assert json.loads((report / CALIBRATION_FILE).read_text(encoding="utf-8"))["method"] == "minmax"
+
+
+def test_a_run_watches_the_ranges_and_counts_in_its_report(
+    calibrated: tuple[Path, Path], source_digits: Path
+) -> None:
+    pipeline = Pipeline.open(calibrated[0], adapt="off")
+    assert [result.frame.index for result in pipeline.run(str(source_digits), max_frames=20)] == list(range(20))
+    assert pipeline.outside_the_ranges() == {}
+    engine = watched(load_artifact(calibrated[0]), open_engine(load_artifact(calibrated[0])))
+    assert isinstance(engine, WatchedEngine)
+    engine.run(np.full((1, 3, 32, 32), 9, np.float32))
+    assert counts_outside(engine)["frames outside the calibrated range of images"] == 1
+    engine.close()
+    pipeline.close()
+
+
+def test_an_engine_of_another_precision_is_not_watched(steerable_artifact: Path) -> None:
+    artifact = load_artifact(steerable_artifact)
+    engine = open_engine(artifact)
+    assert watched(artifact, engine) is engine
+    engine.close()
+
+
+def test_a_second_one_needs_force(folder: Path, source_digits: Path) -> None:
+    before = content(folder)
+    with pytest.raises(ConfigError, match=r"holds an int8 engine\. Give --force"):
+        make_int8(load_artifact(folder), Int8Request(str(source_digits)))
+    assert content(folder) == before
+
+
+def test_force_replaces_it_and_what_was_made_of_it(folder: Path, source_digits: Path) -> None:
+    request = Int8Request(str(source_digits), method="minmax", max_drop=20)
+    written, _ = make_int8(load_artifact(folder), request, force=True)
+    assert [entry.precision for entry in written.manifest.engines] == ["fp32", "int8"]
+    assert [of.precision for of in written.manifest.source_statistics] == ["fp32"]
+    assert not (folder / "source_stats.int8.safetensors").exists()
+    load_artifact(folder)
+
+
+def test_a_budget_that_no_mixture_meets_leaves_the_artifact_as_it_was(
+    steerable_artifact: Path, source_digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOASE_EDGE_CACHE", str(tmp_path / "cache"))
+    folder = Path(shutil.copytree(steerable_artifact, tmp_path / "digits"))
+    before = content(folder)
+    request = Int8Request(str(source_digits), method="minmax", least_int8=1.0)
+    with pytest.raises(GateError, match="no mixture of int8 and float"):
+        make_int8(load_artifact(folder), request)
+    assert content(folder) == before
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("damage", ["{}", "no json"])
+def test_a_damaged_record_is_refused(damage: str, folder: Path) -> None:
+    artifact = load_artifact(folder)
+    (folder / CALIBRATION_FILE).write_text(damage, encoding="utf-8")
+    manifest = write_manifest_again(folder, artifact)
+    with pytest.raises(ArtifactError, match=r"calibration.json cannot be used"):
+        load_calibration(manifest)
+
+
+def write_manifest_again(folder: Path, artifact: Artifact) -> Artifact:
+    (folder / MANIFEST).unlink()
+    write_manifest(folder, artifact.manifest.model_dump())
+    return load_artifact(folder)
+
+
+def chosen(*names: str | None) -> Representative:
+    return Representative([np.zeros((1, 3, 4, 4), np.float32)] * len(names), list(names), COVERAGE)
+
+
+COVERAGE = Coverage("yard", 2, 2, 0, 0, 0, 1.0)
+
+
+def test_labels_count_only_where_every_frame_has_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert read_labels(tmp_path) is None
+    (tmp_path / "labels.json").write_text('{"a.png": 3, "b.png": 0}', encoding="utf-8")
+    labels = read_labels(tmp_path)
+    assert labels_of(chosen("b.png", "a.png"), labels) == [0, 3]
+    assert labels_of(chosen("a.png", "c.png"), labels) is None
+    assert "1 calibration frames have no label" in caplog.text
+    assert labels_of(chosen("a.png", None), None) is None
+
+
+@pytest.mark.parametrize("text", ["[1]", '{"a.png": "cat"}', '{"a.png": true}', "no json"])
+def test_labels_that_are_none_are_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "labels.json").write_text(text, encoding="utf-8")
+    with pytest.raises(CalibrationError, match="is no object of classes by file name"):
+        read_labels(tmp_path)

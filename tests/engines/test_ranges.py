@@ -1,0 +1,81 @@
+"""Values that leave what an int8 engine was calibrated for are counted and warned of."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+import pytest
+
+from moase_edge.engines.base import precision_of
+from moase_edge.engines.ranges import WatchedEngine, count_anew, counts_outside
+
+SPANS = {"images": (-1.0, 1.0), "mid": (0.0, 10.0), "other": (0.0, 1.0)}
+
+
+class Doubling:
+    """`mid` is ten times the mean of an image; says that it is int8."""
+
+    name = "doubling"
+    precision = "int8"
+    rebuilt = "yes"
+    closed = False
+
+    def run(self, images: Any, shift: Any = None) -> dict[str, Any]:
+        return {"mid": 10 * images.mean(axis=(1, 2, 3), keepdims=True)[:, :, 0] + (0 if shift is None else shift)}
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def images(*levels: float) -> Any:
+    return np.stack([np.full((3, 2, 2), level, np.float32) for level in levels])
+
+
+def test_frames_outside_are_counted_by_tensor_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    engine = WatchedEngine(Doubling(), SPANS)
+    with caplog.at_level(logging.WARNING):
+        engine.run(images(0.5, 1.5, -0.2))  # the second: images and mid; the third: mid
+        engine.run(images(3.0))
+    assert counts_outside(engine) == {
+        "frames outside the calibrated range of images": 2,
+        "frames outside the calibrated range of mid": 3,
+    }
+    assert engine.frames == 4
+    assert len(caplog.records) == 2
+    assert "images leaves the range of the calibration frames (-1.2 to 1.2; got -0.2 to 1.5)" in caplog.text
+
+
+def test_a_tenth_of_the_span_is_allowed_beyond_it() -> None:
+    engine = WatchedEngine(Doubling(), SPANS)
+    engine.run(images(1.0, 1.09, -0.09))
+    assert counts_outside(engine) == {}
+
+
+def test_values_that_are_not_finite_are_outside() -> None:
+    engine = WatchedEngine(Doubling(), {"mid": (0.0, 10.0)})
+    engine.run(images(float("nan")))
+    assert counts_outside(engine) == {"frames outside the calibrated range of mid": 1}
+
+
+def test_it_is_the_engine_in_everything_else() -> None:
+    inner = Doubling()
+    engine = WatchedEngine(inner, SPANS)
+    shift = np.ones((1, 1, 1), np.float32)
+    np.testing.assert_array_equal(engine.run(images(0.5), shift)["mid"], inner.run(images(0.5), shift)["mid"])
+    assert (engine.name, precision_of(engine), engine.rebuilt) == ("doubling", "int8", "yes")
+    engine.close()
+    assert inner.closed
+
+
+def test_a_new_count_begins_at_nothing() -> None:
+    engine = WatchedEngine(Doubling(), SPANS)
+    engine.run(images(3.0))
+    count_anew(engine)
+    assert (counts_outside(engine), engine.frames) == ({}, 0)
+    count_anew(None)
+
+
+def test_an_engine_that_is_not_watched_has_no_counts() -> None:
+    assert counts_outside(Doubling()) == {}
