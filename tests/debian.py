@@ -13,13 +13,15 @@ PACKAGES = {
     "gst-launch-1.0": "gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good",
     "x264enc": "gstreamer1.0-plugins-ugly",
     "gst-rtsp-server": "gir1.2-gst-rtsp-server-1.0 python3-gi",
+    "chromium": "chromium",
+    "chromedriver": "chromium-driver",
 }
 _IMPORT = "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer"
 
 
 def needs_debian(*names: str) -> None:
     """Skip the test where one of `names` is missing."""
-    missing = [name for name in ("gst-launch-1.0", *names) if not _is_there(name)]
+    missing = [name for name in names if not _is_there(name)]
     if missing:
         packages = " ".join(PACKAGES[name] for name in missing)
         pytest.skip(f"apt-get install --no-install-recommends {packages}")
@@ -29,6 +31,8 @@ def needs_debian(*names: str) -> None:
 def _is_there(name: str) -> bool:
     command = {
         "gst-launch-1.0": ["gst-launch-1.0", "--version"],
+        "chromium": ["chromium", "--version"],
+        "chromedriver": ["chromedriver", "--version"],
         "x264enc": ["gst-inspect-1.0", "x264enc"],
         "gst-rtsp-server": ["/usr/bin/python3", "-c", _IMPORT],
     }[name]

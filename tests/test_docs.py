@@ -29,12 +29,15 @@ from moase_edge.frames.open import open_source
 from moase_edge.runtime.pipeline import Pipeline
 from moase_edge.runtime.record import STAGES
 from moase_edge.runtime.session import prepare_report_folder, run_and_report
+from moase_edge.runtime.web.openapi import ACTIONS, document
+from moase_edge.runtime.web.pictures import MOST_PER_S
 from tests.cli.commands import write_pictures, write_video
 
 ROOT = Path(__file__).parent.parent
 METHOD = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
 RUN = (ROOT / "docs" / "run.md").read_text(encoding="utf-8")
 STATE = (ROOT / "docs" / "state.md").read_text(encoding="utf-8")
+WEB = (ROOT / "docs" / "web.md").read_text(encoding="utf-8")
 TRACKING = (ROOT / "docs" / "tracking.md").read_text(encoding="utf-8")
 BENCHMARK = (ROOT / "docs" / "benchmark.md").read_text(encoding="utf-8")
 
@@ -97,6 +100,14 @@ def test_every_option_of_the_state_is_documented_with_its_default() -> None:
     settings = SnapshotSettings()
     for option, default in (("every", settings.every_s), ("keep", settings.keep), ("days", settings.keep_days)):
         assert re.search(rf"^\| `--[a-z-]*{option}[^`]*` \| {default:g} \|", STATE, flags=re.MULTILINE), option
+
+
+def test_every_path_of_the_web_api_is_documented_and_there_is_no_other() -> None:
+    documented = re.findall(r"^\| `(?:GET|POST) (/[^`?]*)", WEB, flags=re.MULTILINE)
+    paths = document(needs_token=False)["paths"]
+    assert sorted(documented) == sorted(path.replace("{action}", "ACTION") for path in paths)
+    assert all(f"`{action}`" in WEB for action in ACTIONS)
+    assert f"{MOST_PER_S} pictures" in WEB.replace("ten", "10")
 
 
 @pytest.fixture(scope="module")

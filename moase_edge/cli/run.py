@@ -104,6 +104,22 @@ def run(
             help="Days for which the latest snapshot of each is kept beside those. Default: 7.", show_default=False
         ),
     ] = None,
+    web: Annotated[
+        str | None,
+        typer.Option(
+            help="Show the run in a browser at HOST:PORT, such as 127.0.0.1:8080: the picture with its answer, "
+            "charts, buttons; /metrics for Prometheus, /healthz, a JSON API. Port 0 takes a free one.",
+            show_default=False,
+        ),
+    ] = None,
+    web_token: Annotated[
+        str | None,
+        typer.Option(
+            help="Secret that --web asks for; an address that other machines reach needs one. Better in the "
+            "environment, where other users do not see it: MOASE_EDGE_WEB_TOKEN.",
+            show_default=False,
+        ),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(help="Folder for the report. Default: reports/DATE-TIME.", show_default=False)
     ] = None,
@@ -118,6 +134,7 @@ def run(
     with ended_by_signals(INTERRUPTED):
         from moase_edge.cli.run_command import RunArguments, execute, frame_budget_ms, refuse_further_words
         from moase_edge.cli.run_state import StateArguments
+        from moase_edge.cli.run_web import WebArguments
 
     refuse_further_words(context.args, source)
     execute(
@@ -135,6 +152,7 @@ def run(
             threads=threads,
             emit=emit,
             state=StateArguments(state, resume, snapshot_every, keep, keep_days),
+            web=WebArguments(web, web_token),
             report=report,
             force=force,
         )

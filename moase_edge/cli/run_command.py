@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,6 +18,7 @@ from moase_edge.cli.interrupt import ended_by_a_second_signal, ended_by_signals,
 from moase_edge.cli.run import INTERRUPTED
 from moase_edge.cli.run_state import StateArguments, open_snapshots, refuse_useless_state
 from moase_edge.cli.run_view import RunView
+from moase_edge.cli.run_web import WebArguments, open_web, serving
 from moase_edge.config.adapt import ADAPT_PRESETS, AdaptSettings
 from moase_edge.config.base import Settings, load_settings
 from moase_edge.config.names import EngineName, Pace, Preset
@@ -30,6 +30,7 @@ from moase_edge.frames.source import Source
 from moase_edge.runtime.emit import JsonlEmitter, emit_target, open_emitter
 from moase_edge.runtime.pipeline import Pipeline
 from moase_edge.runtime.result import Result
+from moase_edge.runtime.run_report import RunReport
 from moase_edge.runtime.scheduler import parse_schedule
 from moase_edge.runtime.session import (
     new_report_folder,
@@ -38,6 +39,8 @@ from moase_edge.runtime.session import (
     run_and_report,
 )
 from moase_edge.runtime.snapshots import Position, Snapshots
+from moase_edge.runtime.web.address import WebAddress
+from moase_edge.runtime.web.live import Live
 
 REPORTS = Path("reports")
 
@@ -61,6 +64,7 @@ class RunArguments:
     report: Path | None
     force: bool
     state: StateArguments = field(default_factory=StateArguments)
+    web: WebArguments = field(default_factory=WebArguments)
 
 
 def execute(given: RunArguments) -> None:
@@ -69,13 +73,24 @@ def execute(given: RunArguments) -> None:
     refuse_useless_work(given)
     with ExitStack() as stack:
         with ended_by_signals(INTERRUPTED):
+            address = open_web(given.web, stack)
             pipeline = stack.enter_context(closing(open_pipeline(given)))
             source = stack.enter_context(open_source(uri, pace=given.pace, settings=source_settings(given)))
             snapshots, start = open_snapshots(given.state, pipeline, source, stack)
         interrupted = stack.enter_context(stop_on_signals(pipeline))
         folder = report_folder(given)
         emitter = stack.enter_context(closing(open_emitter(given.emit))) if given.emit else None
-        run_with_view(given, pipeline, source, folder, emitter, interrupted, snapshots=snapshots, start=start)
+        run_with_view(
+            given,
+            pipeline,
+            source,
+            folder,
+            emitter,
+            interrupted,
+            snapshots=snapshots,
+            start=start,
+            address=address,
+        )
     if interrupted:
         sys.exit(128 + interrupted[0])
 
@@ -223,20 +238,27 @@ def run_with_view(
     *,
     snapshots: Snapshots | None = None,
     start: Position | None = None,
+    address: WebAddress | None = None,
 ) -> None:
     """Run to the report, and show both; the figures of a run that failed are shown too."""
     left = None if source.length is None else max(source.length - (start.frames if start else 0), 0)
     lengths = [length for length in (left, given.max_frames) if length is not None]
     to_stdout = emitter is not None and emitter.to_stdout
-    view = RunView(pipeline, source, frames=min(lengths, default=None), answers_on_stdout=to_stdout)
-    with view:
+    view = RunView(
+        pipeline,
+        source,
+        frames=min(lengths, default=None),
+        answers_on_stdout=to_stdout,
+        url=None if address is None else address.url,
+    )
+    with serving(address, pipeline, source) as live, view:
         run_and_report(
             pipeline,
             source,
             folder,
             facts=pipeline.facts,
-            on_result=_listener(pipeline, view, emitter, interrupted),
-            on_end=partial(view.finish, folder),
+            on_result=_listener(pipeline, view, emitter, interrupted, live),
+            on_end=_at_end(folder, view, live),
             max_frames=given.max_frames,
             snapshots=snapshots,
             start=start,
@@ -244,9 +266,15 @@ def run_with_view(
 
 
 def _listener(
-    pipeline: Pipeline, view: RunView, emitter: JsonlEmitter | None, interrupted: list[int]
+    pipeline: Pipeline,
+    view: RunView,
+    emitter: JsonlEmitter | None,
+    interrupted: list[int],
+    live: Live | None = None,
 ) -> Callable[[Result], None]:
     def listen(result: Result) -> None:
+        if live is not None:
+            live.answered(result)
         if emitter is not None:
             emitter.write(result)
         view.show(result)
@@ -254,6 +282,15 @@ def _listener(
             pipeline.stop()
 
     return listen
+
+
+def _at_end(folder: Path, view: RunView, live: Live | None) -> Callable[[RunReport], None]:
+    def end(report: RunReport) -> None:
+        if live is not None:
+            live.ended = report.ended
+        view.finish(folder, report)
+
+    return end
 
 
 @contextmanager

@@ -41,12 +41,21 @@ class RunView:
 
     Args:
         frames: how many will come, where that is known.
+        url: where the run can be watched in a browser; None for nowhere.
         answers_on_stdout: whether standard output carries the answers: the figures then go to standard error, and
             there is no progress between answers on the same terminal.
     """
 
-    def __init__(self, pipeline: Pipeline, source: Source, *, frames: int | None, answers_on_stdout: bool) -> None:
-        self._pipeline, self._source = pipeline, source
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        source: Source,
+        *,
+        frames: int | None,
+        answers_on_stdout: bool,
+        url: str | None = None,
+    ) -> None:
+        self._pipeline, self._source, self._url = pipeline, source, url
         self._stderr = Console(stderr=True)
         self._console = self._stderr if answers_on_stdout else Console()
         mixed = answers_on_stdout and _is_terminal(sys.stdout)
@@ -72,6 +81,8 @@ class RunView:
             lines["artifact"] = f"{facts['artifact']} ({facts['artifact_choice']})"
         for name in ("artifact", "engine", "source", "adapt"):
             self._stderr.print(f"{name:9}{escape(str(lines[name]))}", highlight=False, soft_wrap=True)
+        if self._url is not None:
+            self._stderr.print(f"{'web':9}{self._url}", highlight=False, soft_wrap=True, markup=False)
         self._progress.start()
         return self
 

@@ -43,6 +43,8 @@ from moase_edge.runtime.stages import Stages
 
 logger = logging.getLogger(__name__)
 
+OnBatch = Callable[[Sequence[Result], Stages, Update | None], None]
+
 
 class Pipeline:
     """Answers every frame of a source and learns from it.
@@ -66,7 +68,8 @@ class Pipeline:
         record: what the latest run remembers; reports are made from it.
         counted: what the method counted during it.
         stopping: whether `stop()` was called during it.
-        on_batch: is told of each batch once it was learned from, with what its stages took; None tells nobody.
+        on_batch: is told of each batch once it was learned from, with what its stages took and its update gave;
+            None tells nobody.
     """
 
     def __init__(
@@ -88,9 +91,9 @@ class Pipeline:
         self.facts = dict(facts or {})
         self.record, self.counted = RunRecord(), RunCounts(method)
         self._preprocessor = preprocessor
-        self._labels = labels
+        self.labels = tuple(labels or ())
         self._has_head = classes != 0
-        self.on_batch: Callable[[Sequence[Result], Stages], None] | None = None
+        self.on_batch: OnBatch | None = None
         self._frame_waits: Callable[[], bool] = lambda: True
         self.stopping = False
         self._source: Source | None = None
@@ -286,7 +289,7 @@ class Pipeline:
         with stages.timed("preprocess"):
             images = self._preprocessed(batch)
         prediction = self.method.predict(images, stages)
-        results = results_of(batch, prediction, stages, labels=self._labels, has_head=self._has_head)
+        results = results_of(batch, prediction, stages, labels=self.labels, has_head=self._has_head)
         self.record.add_results(results)
         update = None
         try:
@@ -299,7 +302,7 @@ class Pipeline:
             stages.ran("total", began, perf_counter_ns())
             self._remember(results, update, stages, journal)
             if self.on_batch is not None:
-                self.on_batch(results, stages)
+                self.on_batch(results, stages, update)
 
     def _preprocessed(self, batch: list[Frame]) -> NDArray[np.float32]:
         try:

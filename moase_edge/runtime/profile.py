@@ -16,6 +16,7 @@ from moase_edge.frames.source import Source, SourceCounts
 from moase_edge.metrics.steadiness import is_steady, slope
 from moase_edge.runtime.frame_times import FrameTimes
 from moase_edge.runtime.memory import resident_mib
+from moase_edge.runtime.method import Update
 from moase_edge.runtime.pipeline import Pipeline
 from moase_edge.runtime.result import Result
 from moase_edge.runtime.stages import Stages
@@ -124,7 +125,7 @@ def _run(run: Profile, mode: Mode, pipeline: Pipeline, window: _Window, *, warm_
     """One window; how many frames it had."""
     before = run.times.count
 
-    def remember(results: Sequence[Result], stages: Stages) -> None:
+    def remember(results: Sequence[Result], stages: Stages, _update: Update | None) -> None:
         run.times.add(MODES.index(mode), results[-1].frame.index, stages, warm_up=warm_up)
 
     pipeline.on_batch = remember

@@ -59,6 +59,7 @@ class Snapshots:
         clock_s: monotonic.
 
     Attributes:
+        writes: whether it does; the folder may be another run's where it does not.
         written, failed: snapshots, so far.
         resumed_from: name of the snapshot that was gone back to at the start; None for none.
         passed_over: snapshots that could not be used then.
@@ -78,7 +79,7 @@ class Snapshots:
         self.folder = folder
         self._method, self._binding, self._artifact = method, binding, artifact
         self._settings, self._clock_s = settings or SnapshotSettings(), clock_s
-        self._writes = writes
+        self.writes = writes
         self.written = self.failed = self.passed_over = 0
         self.resumed_from: str | None = None
         self._frames_before = 0
@@ -94,7 +95,7 @@ class Snapshots:
         self._source = (source.name, source.live, source.length)
         self._begun_at = (start or Position()).frames
         self._next_s = self._clock_s() + self._settings.every_s
-        if self._writes:
+        if self.writes:
             self.folder.remove_unfinished()
 
     def resume(self, source: Source) -> Position:
@@ -147,7 +148,7 @@ class Snapshots:
 
     def between(self, position: Position) -> None:
         """Between two batches: write a snapshot where one is due."""
-        if not self._writes or self._clock_s() < self._next_s or self._is_writing():
+        if not self.writes or self._clock_s() < self._next_s or self._is_writing():
             return
         self._next_s = self._clock_s() + self._settings.every_s
         made = self._made(position, ended=False)
@@ -163,7 +164,7 @@ class Snapshots:
             ended: whether the source was read to its end.
         """
         self._wait()
-        made = self._made(position, ended=ended) if self._writes and position is not None else None
+        made = self._made(position, ended=ended) if self.writes and position is not None else None
         if made is not None:
             self._write(*made)
 
@@ -267,7 +268,7 @@ class Snapshots:
 
     def _kept(self, path: Path) -> None:
         self.written += 1
-        self._standing = path
+        self._standing = None  # the run learns on: a rollback is to lead here
         if self._failing:
             logger.warning("snapshots are written again: %s", path)
         self._failing = False

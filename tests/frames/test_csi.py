@@ -62,7 +62,7 @@ def bars(width: int, height: int, more: str = "") -> str:
 @pytest.mark.debian
 @pytest.mark.parametrize("width", [320, 70])  # rows of 70 pixels are padded
 def test_pictures_come_through_the_pipe_in_bgr(width: int) -> None:
-    needs_debian()
+    needs_debian("gst-launch-1.0")
     camera = GstLaunch(bars(width, 48), width=width, height=48)
     for _ in range(3):
         image = camera.read()
@@ -76,7 +76,7 @@ def test_pictures_come_through_the_pipe_in_bgr(width: int) -> None:
 
 @pytest.mark.debian
 def test_a_pipeline_that_ends_or_is_killed_is_a_lost_camera() -> None:
-    needs_debian()
+    needs_debian("gst-launch-1.0")
     camera = GstLaunch(bars(64, 48, "num-buffers=2 "), width=64, height=48)
     camera.read()
     camera.read()
@@ -87,7 +87,7 @@ def test_a_pipeline_that_ends_or_is_killed_is_a_lost_camera() -> None:
 
 @pytest.mark.debian
 def test_a_pipeline_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    needs_debian()
+    needs_debian("gst-launch-1.0")
     monkeypatch.setattr(csi, "_END_S", 0.1)
     camera = GstLaunch(bars(64, 48), width=64, height=48)
     pid = camera.pid
@@ -98,7 +98,7 @@ def test_a_pipeline_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.debian
 def test_a_camera_that_is_not_there_is_refused_and_gstreamer_quoted(capfd: pytest.CaptureFixture[str]) -> None:
-    needs_debian()
+    needs_debian("gst-launch-1.0")
     with pytest.raises(SourceError, match="the camera is gone, or was never there"):
         GstLaunch(csi_pipeline(0), width=csi.WIDTH, height=csi.HEIGHT)
     assert "nvarguscamerasrc" in capfd.readouterr().err

@@ -197,7 +197,7 @@ class RtspServer:
 
 @pytest.mark.debian
 def test_an_rtsp_stream_is_read_and_found_again_when_its_server_restarts() -> None:
-    needs_debian("gst-rtsp-server", "x264enc")
+    needs_debian("gst-launch-1.0", "gst-rtsp-server", "x264enc")
     server = RtspServer()
     restarted: list[RtspServer] = []
     try:
@@ -222,7 +222,7 @@ def test_an_rtsp_stream_is_read_and_found_again_when_its_server_restarts() -> No
 
 @pytest.mark.debian
 def test_an_rtsp_server_that_refuses_is_quoted_without_the_password() -> None:
-    needs_debian("gst-rtsp-server", "x264enc")
+    needs_debian("gst-launch-1.0", "gst-rtsp-server", "x264enc")
     server = RtspServer(password="admin:pa55word")
     try:
         with open_source(server.uri("admin:pa55word@"), settings=SLOW) as source:

@@ -55,9 +55,9 @@ def test_snapshot_and_rollback_name_what_they_did(tmp_path: Path) -> None:
     assert [done.result(0) for done in told] == [
         "wrote snapshot-000001.safetensors",
         "wrote snapshot-000002.safetensors",
-        "back to snapshot-000001.safetensors",
+        "back to snapshot-000002.safetensors",
     ]
-    assert method.learned == 4
+    assert method.learned == 6
 
 
 def test_what_cannot_be_done_is_raised_to_who_asked_and_the_run_goes_on() -> None:

@@ -212,7 +212,6 @@ def test_rolling_back_again_goes_one_further(tmp_path: Path) -> None:
         method.learned = learned
         snapshots.take(Position(learned, learned))
     method.learned = 9
-    snapshots.forget()
     assert [(snapshots.roll_back(), method.learned) for _ in range(3)] == [
         ("snapshot-000003.safetensors", 3),
         ("snapshot-000002.safetensors", 2),
@@ -230,10 +229,10 @@ def test_rolling_back_again_goes_one_further(tmp_path: Path) -> None:
 def test_a_rollback_that_fails_leaves_the_state(tmp_path: Path) -> None:
     method = CountingMethod()
     snapshots = snapshots_in(tmp_path, method)
-    for learned in (666, 2):
-        method.learned = learned
-        snapshots.take(Position())
+    method.learned = 666
+    snapshots.take(Position())
+    method.learned = 2
     with pytest.raises(AdaptationError, match="another shape"):
         snapshots.roll_back()
     assert method.learned == 2
-    assert len(snapshots.folder.snapshots()) == 2
+    assert len(snapshots.folder.snapshots()) == 1

@@ -1,0 +1,1 @@
+"""A run in the browser: what it shows, how it is asked, and who may ask."""
