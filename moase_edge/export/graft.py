@@ -29,9 +29,14 @@ class Graft:
         self._graph = self.model.graph
 
     def key_of(self, block: int) -> str:
-        """The tensor (B, C) that is the mean token at the entrance of a block."""
-        stacked = self._producer(f"backbone/{TOKEN_MEANS}", "Concat")
-        return str(self._producer(stacked.input[block], "Unsqueeze").input[0])
+        """The mean token at the entrance of a block as a tensor (B, C); the backbone has it as (B, 1, C)."""
+        from onnx import helper, numpy_helper
+
+        joined = self._producer(f"backbone/{TOKEN_MEANS}", "Concat")
+        key, axis = "backbone/key", "backbone/key_axis"
+        self._graph.initializer.append(numpy_helper.from_array(np.array([1], np.int64), axis))
+        self._graph.node.append(helper.make_node("Squeeze", [joined.input[block], axis], [key]))
+        return key
 
     def feed_shift(self, block: int, tensor: str) -> None:
         """Feed a tensor (B, C) as the shift of one block, and zeros to the others."""

@@ -50,6 +50,8 @@ def run(
         RunArguments(
             camera=None,
             source=str(stream),
+            pace=None,
+            give_up_after_s=None,
             artifact=artifact,
             engine="ort",
             adapt=adapt,
