@@ -12,10 +12,21 @@ from tests.frames.servers import PATIENCE_S
 
 
 def children() -> set[int]:
-    """Processes that this one has started and that are still there, zombies too."""
+    """Processes that this one has started and that are still there, zombies too.
+
+    Not that of `multiprocessing`, which other tests in this process may have started and which stays.
+    """
     own = Path(f"/proc/self/task/{threading.get_native_id()}/children")
     tasks = own.parent.parent.glob("*/children")
-    return {int(pid) for task in tasks for pid in task.read_text().split()}
+    started = {int(pid) for task in tasks for pid in task.read_text().split()}
+    return {pid for pid in started if "multiprocessing.resource_tracker" not in _command(pid)}
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace")
+    except OSError:  # gone meanwhile
+        return ""
 
 
 def held() -> tuple[set[int], int, set[str]]:
