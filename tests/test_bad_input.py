@@ -196,7 +196,7 @@ def test_sources_that_cannot_be_read_are_named(
     (tmp_path / "empty.mp4").write_bytes(b"")
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "no.jpg").write_text("no picture")
-    for source, code in (("camera:63", 1), ("empty.mp4", 1), ("texts", 1), ("absent.mp4", 1), ("rtsp://x/y", 2)):
+    for source, code in (("camera:63", 1), ("empty.mp4", 1), ("texts", 1), ("absent.mp4", 1), ("gopher://x/y", 2)):
         found, said = ends(run_on(source, digits_artifact), capsys)
         assert found == code, said
         assert "error:" in said

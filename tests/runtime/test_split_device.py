@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from moase_edge.adapt import build
 from moase_edge.adapt.published import PublishedLearner
 from moase_edge.adapt.sidecar import load_sidecar
 from moase_edge.artifact.source_statistics import load_source_statistics
@@ -21,7 +22,6 @@ from moase_edge.config.adapt import ADAPT_PRESETS, AdaptSettings
 from moase_edge.engines.base import Engine
 from moase_edge.engines.onnx_runtime import OnnxRuntimeEngine
 from moase_edge.engines.onnx_runtime_device import OnnxRuntimeDeviceEngine
-from moase_edge.runtime import split_method
 from moase_edge.runtime.split import SplitMethod
 from moase_edge.runtime.split_method import build_split_method
 from moase_edge.runtime.stages import Stages
@@ -102,7 +102,7 @@ def test_on_the_cpu_updates_are_waited_for_and_no_stream_is_made(
     def refuse(*_arguments: Any) -> None:
         raise AssertionError("updates went beside the answers")
 
-    monkeypatch.setattr(split_method, "PublishedLearner", refuse)
+    monkeypatch.setattr(build, "PublishedLearner", refuse)
     method = method_over(OnnxRuntimeEngine(steerable_artifact / "backbone.onnx"), steerable_artifact, LEARNS)
     assert "updates_skipped" not in method.counts()
     assert method.learn(method.predict(frames(1)[0], Stages())) is not None
@@ -124,7 +124,7 @@ def test_updates_beside_the_answers_are_counted_and_ended_with_the_method(
             self.closed = True
 
     lane = Never()
-    monkeypatch.setattr(split_method, "_learner", lambda learner, _device: PublishedLearner(learner, lane))
+    monkeypatch.setattr(build, "_learner", lambda learner, _device: PublishedLearner(learner, lane))
     method = method_over(OnnxRuntimeEngine(steerable_artifact / "backbone.onnx"), steerable_artifact, LEARNS)
     for images in frames(4):
         method.learn(method.predict(images, Stages()))
