@@ -49,9 +49,10 @@ from moase_edge.engines.onnx_runtime import OnnxRuntimeEngine
 from moase_edge.engines.tensorrt.device import find_device
 from moase_edge.engines.tensorrt.flavour import available_flavours, find_flavour
 from moase_edge.errors import EngineError, MoaseEdgeError
-from moase_edge.export.bundle import ONNX_FILE, SIDECAR_FILE, ExportRequest, export_artifact
+from moase_edge.export.bundle import ONNX_FILE, ExportRequest, export_artifact
 from moase_edge.export.plan_targets import PlanRequest
 from moase_edge.export.rebuild import rebuild_artifact
+from moase_edge.export.write import SIDECAR_FILE
 from moase_edge.models.build import build_backbone
 from moase_edge.models.steer import cut
 from moase_edge.runtime.machine import describe_machine
