@@ -31,6 +31,7 @@ class UpdateBudget:
             raise ConfigError(f"a budget is a positive number of milliseconds; got {budget_ms:g}.")
         self.budget_ms = budget_ms
         self._costs_ms: deque[float] = deque(maxlen=_WINDOW)
+        self._refused = 0
 
     @property
     def expected_ms(self) -> float:
@@ -40,11 +41,15 @@ class UpdateBudget:
     def allows(self, spent_ms: float) -> bool:
         """Whether an update fits after `spent_ms` of a frame's time; asked once a frame."""
         left_ms = self.budget_ms - spent_ms
-        if left_ms > 0 and self.expected_ms <= left_ms:
-            return True
-        if self._costs_ms and left_ms > 0:
-            self._costs_ms.popleft()
-        return False
+        if left_ms <= 0:
+            return False
+        if self.expected_ms > left_ms and self._refused < _WINDOW:
+            self._refused += 1
+            return False
+        if self._refused == _WINDOW:
+            self._costs_ms.clear()
+        self._refused = 0
+        return True
 
     def took(self, update_ms: float) -> None:
         """Tell what an update cost, in milliseconds."""

@@ -36,6 +36,22 @@ def test_after_as_many_refusals_as_costs_are_kept_one_update_is_tried_again() ->
     assert answers == [False] * 128 + [True]
 
 
+def test_an_update_that_never_fits_runs_on_one_frame_in_129() -> None:
+    budget, tried = UpdateBudget(33.0), []
+    for frame in range(400):
+        if budget.allows(spent_ms=10.0):
+            tried.append(frame)
+            budget.took(50.0)
+    assert tried == [0, 129, 258, 387]
+
+
+def test_refusals_that_are_not_in_a_row_lead_to_no_trial() -> None:
+    budget = UpdateBudget(33.0)
+    budget.took(10.0)
+    answers = [budget.allows(spent_ms=20.0 if frame % 100 == 0 else 30.0) for frame in range(400)]
+    assert [frame for frame, allowed in enumerate(answers) if allowed] == [0, 100, 200, 300]
+
+
 def test_a_frame_without_time_left_neither_updates_nor_forgets() -> None:
     budget = UpdateBudget(10.0)
     budget.took(3.0)
