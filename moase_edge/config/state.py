@@ -13,7 +13,7 @@ class SnapshotSettings(Settings):
     Attributes:
         every_s: seconds between snapshots; at most so much is lost where the power goes.
         keep: the newest of them that are kept.
-        keep_days: of those before, the latest of each day is kept for so many days.
+        keep_days: of those before, the latest of each day (UTC) is kept, for so many days, today included.
     """
 
     every_s: float = Field(default=60.0, gt=0, allow_inf_nan=False)

@@ -31,6 +31,8 @@ class SnapshotFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._lacks_lock = False
+        self._late_lock: int | None = None
 
     def snapshots(self) -> list[Path]:
         """The newest first; empty where the folder is not there or cannot be read."""
@@ -45,7 +47,9 @@ class SnapshotFolder:
 
         Raises:
             StorageError: the disk is full, or the folder cannot be written.
+            ConfigError: it could not be locked before, and another process holds it by now.
         """
+        self._lock_late()
         numbers = [number_of(path) for path in (*self.snapshots(), *self.aside())]
         path = self.path / f"snapshot-{max(numbers, default=0) + 1:06}.safetensors"
         write_bytes_atomic(path, data)
@@ -94,7 +98,9 @@ class SnapshotFolder:
         return len(paths)
 
     def prune(self, keep: int, keep_days: int, *, now_s: float | None = None) -> None:
-        """Keep the newest `keep`, and of each of the last `keep_days` days before these the latest.
+        """Keep the newest `keep`, and before these the latest of each of the last `keep_days` days of the calendar.
+
+        Days are those of UTC, and today is one of them.
 
         Of those aside the newest `keep` stay.
 
@@ -106,10 +112,11 @@ class SnapshotFolder:
         with storage_errors(self.path):
             days: set[int] = set()
             for path in snapshots[keep:]:
-                age = int((now_s - path.stat().st_mtime) // _DAY_S)
-                if age in days or age >= keep_days:
+                # By age, each would leave its day's place to the next one before that day is over.
+                day = int(path.stat().st_mtime // _DAY_S)
+                if day in days or int(now_s // _DAY_S) - day >= keep_days:
                     path.unlink(missing_ok=True)
-                days.add(age)
+                days.add(day)
             for path in self.aside()[keep:]:
                 path.unlink(missing_ok=True)
 
@@ -124,7 +131,8 @@ class SnapshotFolder:
     def locked(self, *, make: bool = False) -> Iterator[None]:
         """Hold the folder for this process; it is free again however the process ends.
 
-        A folder that cannot be written needs no lock: nobody changes anything there.
+        A folder that cannot be written needs no lock: nobody changes anything there. Where it can be later, it is
+        locked before the first snapshot is written.
 
         Args:
             make: make the folder where it is not there.
@@ -133,14 +141,32 @@ class SnapshotFolder:
             ConfigError: another process holds it.
         """
         descriptor = self._lock_file(make=make)
-        if descriptor is None:
+        if descriptor is not None:
+            try:
+                _lock(descriptor, self.path)
+                yield
+            finally:
+                os.close(descriptor)
+            return
+        self._lacks_lock = True
+        try:
             yield
+        finally:
+            self._lacks_lock = False
+            if self._late_lock is not None:
+                os.close(self._late_lock)
+                self._late_lock = None
+
+    def _lock_late(self) -> None:
+        descriptor = self._lock_file(make=True) if self._lacks_lock else None
+        if descriptor is None:
             return
         try:
             _lock(descriptor, self.path)
-            yield
-        finally:
+        except ConfigError:
             os.close(descriptor)
+            raise
+        self._lacks_lock, self._late_lock = False, descriptor
 
     def _lock_file(self, *, make: bool) -> int | None:
         with suppress(OSError):

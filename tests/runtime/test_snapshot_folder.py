@@ -46,10 +46,44 @@ def test_the_newest_are_kept_and_of_each_day_before_the_latest(tmp_path: Path) -
     for path in folder.snapshots():
         when = 100 * DAY_S - ages[number_of(path)] * DAY_S
         os.utime(path, (when, when))
-    folder.prune(2, 3, now_s=100 * DAY_S)
+    folder.prune(2, 3, now_s=100 * DAY_S - 1)
     assert numbers(folder.snapshots()) == [8, 7, 6, 5, 3]
     folder.prune(1, 0, now_s=100 * DAY_S)
     assert numbers(folder.snapshots()) == [8]
+
+
+def test_a_run_of_days_keeps_the_latest_of_each(tmp_path: Path) -> None:
+    folder = SnapshotFolder(tmp_path)
+    for quarter in range(24):  # of a day
+        now_s = (100 + quarter / 4) * DAY_S
+        path = folder.write(str(quarter).encode())
+        os.utime(path, (now_s, now_s))
+        folder.prune(2, 4, now_s=now_s)
+    assert [int(path.read_text()) for path in folder.snapshots()] == [23, 22, 21, 19, 15, 11]
+
+
+def test_a_folder_that_can_be_written_later_is_locked_then(tmp_path: Path) -> None:
+    blocked = tmp_path / "state"
+    blocked.write_text("a file where the folder should be")
+    folder = SnapshotFolder(blocked)
+    with folder.locked(make=True):
+        blocked.unlink()
+        folder.write(b"one")
+        with pytest.raises(ConfigError, match="another process"), SnapshotFolder(blocked).locked():
+            pass
+    with SnapshotFolder(blocked).locked():
+        pass
+
+
+def test_a_folder_that_another_process_took_meanwhile_is_not_written(tmp_path: Path) -> None:
+    blocked = tmp_path / "state"
+    blocked.write_text("a file where the folder should be")
+    folder = SnapshotFolder(blocked)
+    with folder.locked(make=True):
+        blocked.unlink()
+        with SnapshotFolder(blocked).locked(make=True), pytest.raises(ConfigError, match="another process"):
+            folder.write(b"one")
+        assert folder.write(b"one").read_bytes() == b"one"
 
 
 def test_a_rollback_sets_later_ones_aside_and_their_numbers_are_not_used_again(tmp_path: Path) -> None:
