@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from moase_edge.errors import AdaptationError, ConfigError
@@ -11,7 +13,8 @@ from moase_edge.runtime.method import Method, Stateful
 from moase_edge.runtime.snapshots import Position, Snapshots
 
 Done = Future[str]
-_Request = tuple[Done, Callable[[Position], str]]
+_Action = Callable[[Position], "str | Future[Path]"]
+_Request = tuple[Done, _Action]
 
 
 class Controls:
@@ -47,7 +50,7 @@ class Controls:
         return self._ask(self._reset)
 
     def rollback(self, name: str | None = None) -> Done:
-        """Go back to the newest snapshot; asked again before another is written, to the one before it.
+        """Go back to the newest snapshot; asked again before anything more is learned, to the one before it.
 
         Args:
             name: file name or number of a certain one.
@@ -55,11 +58,18 @@ class Controls:
         return self._ask(lambda _: f"back to {self._kept().roll_back(name)}")
 
     def snapshot(self) -> Done:
-        """Write a snapshot now."""
-        return self._ask(lambda position: f"wrote {self._kept().take(position).name}")
+        """Copy the state and write it, beside the answers."""
+        return self._ask(lambda position: self._kept().take(position))
 
-    def between(self, position: Position) -> None:
-        """Do what was asked for; called by the loop between two batches."""
+    def between(self, position: Position, answered: int = 0) -> None:
+        """Do what was asked for; called by the loop between two batches.
+
+        Args:
+            position: where the run stands.
+            answered: frames of the batch before.
+        """
+        if self.snapshots is not None:
+            self.snapshots.answered(answered, held=self.held)
         while True:
             try:
                 done, action = self._asked.get_nowait()
@@ -78,7 +88,7 @@ class Controls:
             except Empty:
                 return
 
-    def _ask(self, action: Callable[[Position], str]) -> Done:
+    def _ask(self, action: _Action) -> Done:
         done: Done = Future()
         self._asked.put((done, action))
         return done
@@ -105,8 +115,21 @@ class Controls:
         return self.snapshots
 
 
-def _settle(done: Done, action: Callable[[Position], str], position: Position) -> None:
+def _settle(done: Done, action: _Action, position: Position) -> None:
     try:
-        done.set_result(action(position))
+        outcome = action(position)
     except Exception as exc:  # goes to who asked; the answers go on
         done.set_exception(exc)
+        return
+    if isinstance(outcome, str):
+        done.set_result(outcome)
+    else:
+        outcome.add_done_callback(partial(_tell_written, done))
+
+
+def _tell_written(done: Done, written: Future[Path]) -> None:
+    failure = written.exception()
+    if failure is None:
+        done.set_result(f"wrote {written.result().name}")
+    else:
+        done.set_exception(failure)

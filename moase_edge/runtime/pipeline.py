@@ -271,7 +271,7 @@ class Pipeline:
                     self.position = None
                     yield from self._answer_and_learn(batch, number, began, stages, journal)
                     self.position = Position(number + 1, batch[-1].index + 1)
-                    self.controls.between(self.position)
+                    self.controls.between(self.position, len(batch))
                 if failure is not None:
                     raise failure
                 if not batch:

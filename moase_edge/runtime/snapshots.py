@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from time import monotonic
@@ -82,7 +85,7 @@ class Snapshots:
         self.writes = writes
         self.written = self.failed = self.passed_over = 0
         self.resumed_from: str | None = None
-        self._frames_before = 0
+        self._frames = 0  # answered since the state was the artifact's own
         self._source: tuple[str, bool, int | None] = ("", True, None)
         self._writing: Thread | None = None
         self._failing = False
@@ -109,7 +112,7 @@ class Snapshots:
         for path in self.folder.snapshots():
             header = self._resumed(path)
             if header is not None:
-                self.resumed_from, self._frames_before = path.name, header.frames
+                self.resumed_from, self._frames = path.name, header.frames
                 return self._position_in(source, header.position)
         logger.warning("%s holds no snapshot to resume from; the run starts anew.", self.folder.path)
         return Position()
@@ -120,17 +123,13 @@ class Snapshots:
             snapshot = read_snapshot(path)
             unfit = differences(snapshot.header.binding, self._binding)
             if not unfit:
-                self._loaded(path, snapshot)
+                self._method.load(snapshot.state())
                 return snapshot.header
         except (ArtifactError, AdaptationError) as exc:
             self.passed_over += 1
             logger.warning("%s", exc)
             return None
         raise unfit_error(path, unfit)
-
-    def _loaded(self, path: Path, snapshot: Snapshot) -> None:
-        self._method.load(snapshot.state())
-        self._standing = path
 
     def _position_in(self, source: Source, stored: SourcePosition | None) -> Position:
         """Where to go on: only in a source that waits, that is the same, and that was not read to its end."""
@@ -146,47 +145,57 @@ class Snapshots:
             return Position()
         return Position(stored.batches, stored.frames)
 
+    def answered(self, frames: int, *, held: bool) -> None:
+        """So many frames more were answered, and learned from unless `held`."""
+        self._frames += frames
+        if frames and self.writes and not held:
+            self._standing = None  # the state is another by now: a rollback leads back to where it stood
+
     def between(self, position: Position) -> None:
-        """Between two batches: write a snapshot where one is due."""
+        """Between two batches: write a snapshot where one is due; whatever goes wrong, the answers go on."""
         if not self.writes or self._clock_s() < self._next_s or self._is_writing():
             return
         self._next_s = self._clock_s() + self._settings.every_s
-        made = self._made(position, ended=False)
-        if made is not None:
-            self._writing = Thread(target=self._write, args=made, name="snapshot", daemon=True)
-            self._writing.start()
+        try:
+            made = self._made(position, ended=False)
+            if made is not None:
+                self._hand_over(partial(self._write, *made))
+        except Exception as exc:
+            self._count_failure(exc)
 
     def finish(self, position: Position | None, *, ended: bool) -> None:
-        """The run is over: write what was learned last.
+        """The run is over: write what was learned last; whatever goes wrong, the report comes next.
 
         Args:
             position: where it stands; None amid a batch, where the state is neither before nor after a frame.
             ended: whether the source was read to its end.
         """
         self._wait()
-        made = self._made(position, ended=ended) if self.writes and position is not None else None
+        try:
+            made = self._made(position, ended=ended) if self.writes and position is not None else None
+        except Exception as exc:
+            self._count_failure(exc)
+            return
         if made is not None:
             self._write(*made)
 
-    def take(self, position: Position) -> Path:
-        """Write a snapshot now, and wait for it.
+    def take(self, position: Position) -> Future[Path]:
+        """Copy the state now and have it written, after what is being written; its file, or a StorageError.
 
         Raises:
-            StorageError: it cannot be written.
             AdaptationError: learning has failed, and left nothing that is worth keeping.
         """
-        self._wait()
         made = self._made(position, ended=False)
         if made is None:
             raise AdaptationError(
                 "learning has failed in this run: there is nothing to keep. Reset, or roll back."
             )
-        path = self.folder.write(encode_snapshot(*made))
-        self._kept(path)
-        return path
+        done: Future[Path] = Future()
+        self._hand_over(partial(self._write_asked, done, *made))
+        return done
 
     def roll_back(self, name: str | None = None) -> str:
-        """Go back to a snapshot: the newest, or, where nothing was written since the state stood there, the one
+        """Go back to a snapshot: the newest, or, where nothing was learned since the last rollback, the one
         before it. Later ones are set aside.
 
         Args:
@@ -195,29 +204,29 @@ class Snapshots:
         Raises:
             ConfigError: there is none.
             ArtifactError, AdaptationError: it cannot be used; the state is left as it was.
-            StorageError: the folder cannot be written.
+            StorageError: the folder cannot be written; the state is left as it was.
         """
         self._wait()
         target = self.folder.named(name) if name is not None else self._previous()
-        snapshot, before = read_snapshot(target), self._method.state()
+        snapshot, before = read_snapshot(target), self._state_or_none()
         unfit = differences(snapshot.header.binding, self._binding)
         if unfit:
             raise unfit_error(target, unfit)
         try:
-            self._loaded(target, snapshot)
-        except AdaptationError:
+            self._method.load(snapshot.state())
+            place = self.folder.roll_back_to(target)
+        except (AdaptationError, StorageError):
             if before is not None:
                 self._method.load(before)
             raise
         if isinstance(self._method, Following):
             self._method.start_run()  # the frames that it had at hand are long gone
-        self._standing = self.folder.roll_back_to(target)
-        return self._standing.name
+        self._standing, self._frames = place, snapshot.header.frames
+        return place.name
 
     def forget(self) -> None:
         """The state was reset: the next rollback goes to the newest snapshot."""
-        self._wait()
-        self._standing, self._frames_before = None, 0
+        self._standing, self._frames = None, 0
 
     def counts(self) -> dict[str, Any]:
         """For the report."""
@@ -236,6 +245,11 @@ class Snapshots:
             raise ConfigError(f"{self.folder.path} holds no snapshot to go back to. Wait for one, or reset.")
         return there[0]
 
+    def _state_or_none(self) -> object | None:
+        with suppress(AdaptationError):  # the failure of the latest update, which a rollback leaves behind
+            return self._method.state()
+        return None
+
     def _made(self, position: Position, *, ended: bool) -> tuple[SnapshotHeader, object] | None:
         """Header and a copy of the state; None where learning has failed: its state may be half changed."""
         state = self._method.state()
@@ -250,7 +264,7 @@ class Snapshots:
             created_at=datetime.now(timezone.utc),
             artifact=self._artifact,
             binding=self._binding,
-            frames=self._frames_before + position.frames - self._begun_at,
+            frames=self._frames,
             position=None if live else at,
             counts=counts_of(self._method),  # type: ignore[arg-type]
             figures=self._method.figures(),
@@ -261,14 +275,26 @@ class Snapshots:
         try:
             self._kept(self.folder.write(encode_snapshot(header, state)))
         except Exception as exc:  # whatever it is, the answers go on
-            self.failed += 1
-            if not self._failing:
-                logger.warning("no snapshot: %s The run goes on, and tries again.", exc)
-            self._failing = True
+            self._count_failure(exc)
+
+    def _write_asked(self, done: Future[Path], header: SnapshotHeader, state: object) -> None:
+        try:
+            path = self.folder.write(encode_snapshot(header, state))
+            self._kept(path)
+        except Exception as exc:  # goes to who asked
+            done.set_exception(exc)
+        else:
+            done.set_result(path)
+
+    def _count_failure(self, exc: Exception) -> None:
+        self.failed += 1
+        if not self._failing:
+            logger.warning("no snapshot: %s The run goes on, and tries again.", exc)
+        self._failing = True
 
     def _kept(self, path: Path) -> None:
         self.written += 1
-        self._standing = None  # the run learns on: a rollback is to lead here
+        self._standing = None  # a rollback is to lead here
         if self._failing:
             logger.warning("snapshots are written again: %s", path)
         self._failing = False
@@ -276,6 +302,18 @@ class Snapshots:
             self.folder.prune(self._settings.keep, self._settings.keep_days)
         except StorageError as exc:  # the snapshot itself stands
             logger.debug("old snapshots stay: %s", exc)
+
+    def _hand_over(self, job: Callable[[], None]) -> None:
+        """Run a job in a thread, once what is being written is."""
+        before = self._writing
+
+        def work() -> None:
+            if before is not None:
+                before.join()
+            job()
+
+        self._writing = Thread(target=work, name="snapshot", daemon=True)
+        self._writing.start()
 
     def _is_writing(self) -> bool:
         return self._writing is not None and self._writing.is_alive()

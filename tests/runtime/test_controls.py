@@ -52,7 +52,7 @@ def test_snapshot_and_rollback_name_what_they_did(tmp_path: Path) -> None:
             told.append(pipeline.controls.snapshot())
         if result.frame.index == 3:
             told += [pipeline.controls.snapshot(), pipeline.controls.rollback()]
-    assert [done.result(0) for done in told] == [
+    assert [done.result(5) for done in told] == [
         "wrote snapshot-000001.safetensors",
         "wrote snapshot-000002.safetensors",
         "back to snapshot-000002.safetensors",
@@ -90,4 +90,4 @@ def test_requests_of_many_threads_are_all_done_once(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     controls.between(Position())
-    assert len({done.result(0) for done in asked}) == 8
+    assert len({done.result(5) for done in asked}) == 8

@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import logging
 from pathlib import Path
+from threading import Event
 
 import pytest
 
 from moase_edge.adapt.state_file import read_header
-from moase_edge.errors import AdaptationError, ArtifactError, ConfigError
+from moase_edge.errors import AdaptationError, ArtifactError, ConfigError, StorageError
 from moase_edge.runtime import run_report
 from moase_edge.runtime.session import prepare_report_folder, run_and_report
 from moase_edge.runtime.snapshots import Position, Snapshots
@@ -118,7 +119,7 @@ def test_a_damaged_snapshot_is_told_and_the_one_before_is_taken(
     snapshots = snapshots_in(tmp_path, method)
     for learned in (1, 2, 3):
         method.learned = learned
-        snapshots.take(Position(learned, learned))
+        snapshots.take(Position(learned, learned)).result(5)
     damage(snapshots.folder.snapshots()[0])
     other = CountingMethod()
     again = snapshots_in(tmp_path, other)
@@ -132,7 +133,7 @@ def test_a_state_that_does_not_fit_is_passed_over(tmp_path: Path) -> None:
     snapshots = snapshots_in(tmp_path, method)
     for learned in (1, 666):
         method.learned = learned
-        snapshots.take(Position())
+        snapshots.take(Position()).result(5)
     other = CountingMethod()
     snapshots_in(tmp_path, other).resume(ListSource(frames(1)))
     assert other.learned == 1
@@ -143,7 +144,7 @@ def test_with_no_usable_snapshot_a_run_starts_anew_and_says_so(
 ) -> None:
     method = CountingMethod()
     snapshots = snapshots_in(tmp_path, method)
-    snapshots.take(Position(1, 1))
+    snapshots.take(Position(1, 1)).result(5)
     damage(snapshots.folder.snapshots()[0])
     assert snapshots_in(tmp_path, CountingMethod()).resume(ListSource(frames(1))) == Position()
     assert "starts anew" in caplog.text
@@ -151,7 +152,7 @@ def test_with_no_usable_snapshot_a_run_starts_anew_and_says_so(
 
 def test_a_snapshot_of_other_settings_is_refused_with_what_differs(tmp_path: Path) -> None:
     method = CountingMethod()
-    snapshots_in(tmp_path, method).take(Position(1, 1))
+    snapshots_in(tmp_path, method).take(Position(1, 1)).result(5)
     other = BINDING.model_copy(update={"settings": {"lr": 0.2}, "identity": "b" * 64})
     with pytest.raises(ArtifactError, match=r"identity aaaaaaaaaaaa..., not bbb(.|\n)*lr: 0.1, not 0.2") as caught:
         snapshots_in(tmp_path, CountingMethod(), binding=other).resume(ListSource(frames(1)))
@@ -210,7 +211,7 @@ def test_rolling_back_again_goes_one_further(tmp_path: Path) -> None:
     snapshots = snapshots_in(tmp_path, method)
     for learned in (1, 2, 3):
         method.learned = learned
-        snapshots.take(Position(learned, learned))
+        snapshots.take(Position(learned, learned)).result(5)
     method.learned = 9
     assert [(snapshots.roll_back(), method.learned) for _ in range(3)] == [
         ("snapshot-000003.safetensors", 3),
@@ -230,9 +231,108 @@ def test_a_rollback_that_fails_leaves_the_state(tmp_path: Path) -> None:
     method = CountingMethod()
     snapshots = snapshots_in(tmp_path, method)
     method.learned = 666
-    snapshots.take(Position())
+    snapshots.take(Position()).result(5)
     method.learned = 2
     with pytest.raises(AdaptationError, match="another shape"):
         snapshots.roll_back()
     assert method.learned == 2
     assert len(snapshots.folder.snapshots()) == 1
+
+
+def test_a_copy_that_fails_neither_ends_the_answers_nor_costs_the_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    method, clock = CountingMethod(), HandClock()
+    snapshots = snapshots_in(tmp_path / "state", method, clock=clock)
+
+    def no_memory() -> object:
+        clock.now_s += 100
+        raise MemoryError("no memory for a copy.")
+
+    monkeypatch.setattr(method, "state", no_memory)
+    clock.now_s = -100
+    snapshots._next_s = -100
+    monkeypatch.setattr(snapshots, "begin", lambda source, start: None)
+    run(tmp_path, method, snapshots)
+    assert (method.learned, snapshots.written) == (6, 0)
+    assert snapshots.failed >= 2
+    assert [record.message.split(":")[0] for record in caplog.records].count("no snapshot") == 1
+    assert (tmp_path / "report" / "summary.json").read_text().count("the source ended")
+
+
+def test_after_resuming_a_rollback_goes_to_the_newest(tmp_path: Path) -> None:
+    method = CountingMethod()
+    first = snapshots_in(tmp_path, method)
+    for learned in (1, 2):
+        method.learned = learned
+        first.take(Position(learned, learned)).result(5)
+    snapshots = snapshots_in(tmp_path, method)
+    snapshots.resume(ListSource(frames(3)))
+    assert snapshots.roll_back() == "snapshot-000002.safetensors"
+
+
+def test_once_more_was_learned_a_rollback_goes_to_the_same_snapshot_again(tmp_path: Path) -> None:
+    method = CountingMethod()
+    snapshots = snapshots_in(tmp_path, method)
+    for learned in (1, 2):
+        method.learned = learned
+        snapshots.take(Position(learned, learned)).result(5)
+    snapshots.roll_back()
+    snapshots.answered(1, held=False)
+    assert snapshots.roll_back() == "snapshot-000002.safetensors"
+    snapshots.answered(1, held=True)
+    assert snapshots.roll_back() == "snapshot-000001.safetensors"
+
+
+def test_a_rollback_in_a_folder_that_cannot_be_written_leaves_the_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = CountingMethod()
+    snapshots = snapshots_in(tmp_path, method)
+    method.learned = 1
+    snapshots.take(Position(1, 1)).result(5)
+    method.learned = 5
+    (tmp_path / "aside").write_text("a file where the folder should be")
+    with pytest.raises(StorageError):
+        snapshots.roll_back()
+    assert method.learned == 5
+
+
+def frames_of_a_new_snapshot(snapshots: Snapshots) -> int:
+    return read_header(snapshots.take(Position()).result(5)).frames
+
+
+def test_frames_are_counted_over_runs_rollbacks_and_resets(tmp_path: Path) -> None:
+    method = CountingMethod()
+    snapshots = snapshots_in(tmp_path / "state", method, keep=9)
+    run(tmp_path, method, snapshots, count=6)
+    run(tmp_path, method, snapshots, count=3)
+    assert [read_header(path).frames for path in snapshots.folder.snapshots()] == [9, 6]
+    snapshots.roll_back("1")
+    snapshots.answered(2, held=False)
+    assert frames_of_a_new_snapshot(snapshots) == 8
+    snapshots.forget()
+    snapshots.answered(1, held=False)
+    assert frames_of_a_new_snapshot(snapshots) == 1
+
+
+def test_neither_taking_a_snapshot_nor_forgetting_waits_for_a_slow_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method, free = CountingMethod(), Event()
+    snapshots = snapshots_in(tmp_path, method)
+    write = snapshots.folder.write
+
+    def slow(data: bytes) -> Path:
+        assert free.wait(5)
+        return write(data)
+
+    monkeypatch.setattr(snapshots.folder, "write", slow)
+    taken = [snapshots.take(Position(1, 1)), snapshots.take(Position(2, 2))]
+    snapshots.forget()
+    assert not any(done.done() for done in taken)
+    free.set()
+    assert [done.result(5).name for done in taken] == [
+        "snapshot-000001.safetensors",
+        "snapshot-000002.safetensors",
+    ]
