@@ -52,7 +52,7 @@ class PublishedLearner:
         self._ticket: Ticket[_Done] | None = None
         self._finished: _Done | None = None
         self._failure: Exception | None = None
-        self._distance: TeacherDistance | None = None
+        self._distance = self._measured()
         self.updates = learner.updates
         self.skipped = 0
 
@@ -79,8 +79,9 @@ class PublishedLearner:
             raise AdaptationError("updates beside the answers cannot run the engine. Take a view of the taps.")
         self._take_if_done()
         finished, self._finished = self._finished, None
-        if self._failure is not None:
-            raise self._failure
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
         if self._ticket is None:
             own = Taps(taps.mid.clone(), taps.out.clone())
             self._ticket = self._lane.submit(partial(self._update, own, teacher, new))
@@ -97,7 +98,7 @@ class PublishedLearner:
             self.skipped += 1
 
     def distance(self) -> TeacherDistance:
-        """As of the last update that measured it: the first of every ten.
+        """As of the last update that measured it, the first of every ten, or of what was gone back to.
 
         Raises:
             AdaptationError: before the first update.
@@ -107,19 +108,27 @@ class PublishedLearner:
         return self._distance
 
     def snapshot(self) -> AdaptedState:
-        """A copy of everything that was learned; waits for the update under way."""
+        """A copy of everything that was learned; waits for the update under way.
+
+        Raises:
+            AdaptationError: an update failed, and may have left the state half changed.
+        """
         self._settle()
+        if self._failure is not None:  # kept, so that learning hears of it too
+            raise self._failure
         return self._learner.snapshot()
 
     def restore(self, state: AdaptedState) -> None:
         """Go back to a snapshot, bit for bit; waits for the update under way, which is lost."""
         self._settle()
+        self._failure = None
         self._learner.restore(state)
         self._publish_now()
 
     def reset(self) -> None:
         """Go back to the source, bit for bit."""
         self._settle()
+        self._failure = None
         self._learner.reset()
         self._publish_now()
 
@@ -164,7 +173,11 @@ class PublishedLearner:
     def _swap(self) -> None:
         self.teacher, self._back = self._back, self.teacher
 
+    def _measured(self) -> TeacherDistance | None:
+        """Now; only while no update is under way."""
+        return self._learner.distance() if self._learner.updates else None
+
     def _publish_now(self) -> None:
-        self._finished, self.updates = None, self._learner.updates
+        self._finished, self.updates, self._distance = None, self._learner.updates, self._measured()
         self._write_back()
         self._swap()

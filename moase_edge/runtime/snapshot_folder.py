@@ -98,7 +98,7 @@ class SnapshotFolder:
         return len(paths)
 
     def prune(self, keep: int, keep_days: int, *, now_s: float | None = None) -> None:
-        """Keep the newest `keep`, and before these the latest of each of the last `keep_days` days of the calendar.
+        """Keep the newest `keep`, and before these the latest of each of the last `keep_days` calendar days.
 
         Days are those of UTC, and today is one of them.
 

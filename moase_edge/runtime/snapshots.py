@@ -17,7 +17,6 @@ from typing import Any
 from moase_edge.adapt.state_file import (
     STATE_SCHEMA,
     Binding,
-    Snapshot,
     SnapshotHeader,
     SourcePosition,
     differences,

@@ -153,6 +153,45 @@ def test_an_update_that_fails_is_raised_at_the_next_and_publishes_nothing(lane: 
         answer_and_learn(learner, 1)
 
 
+def fail(learner: PublishedLearner, lane: HeldLane) -> None:
+    views = learner.predict(make_taps(0))
+    learner.learn(make_taps(0), replace(views, logits=torch.full_like(views.logits, torch.nan)))
+    lane.end()
+
+
+def test_a_failure_is_raised_once_and_nothing_is_kept_before(lane: HeldLane) -> None:
+    learner = published(lane)
+    fail(learner, lane)
+    for _ in range(2):
+        with pytest.raises(AdaptationError, match="not finite"):
+            learner.snapshot()
+    with pytest.raises(AdaptationError, match="not finite"):
+        answer_and_learn(learner, 1)
+    assert answer_and_learn(learner, 2) is None
+
+
+@pytest.mark.parametrize("back", ["restore", "reset"])
+def test_going_back_leaves_a_failure_behind(back: str, lane: HeldLane) -> None:
+    learner = published(lane)
+    kept = learner.snapshot()
+    fail(learner, lane)
+    learner.reset() if back == "reset" else learner.restore(kept)
+    assert answer_and_learn(learner, 1) is None
+    lane.end()
+    assert answer_and_learn(learner, 2) is not None
+
+
+def test_distances_after_going_back_are_those_of_where_it_went(lane: HeldLane) -> None:
+    alone = make_learner()
+    answer_and_learn(alone, 0)
+    learner = published(lane)
+    learner.restore(alone.snapshot())
+    assert learner.distance() == alone.distance()
+    learner.reset()
+    with pytest.raises(AdaptationError, match="no update is over yet"):
+        learner.distance()
+
+
 def test_a_rollback_waits_for_the_update_and_undoes_it_bit_for_bit(lane: HeldLane) -> None:
     learner = published(lane)
     answer_and_learn(learner, 0)
