@@ -27,7 +27,7 @@ from moase_edge.frames.wire import LOST, NEXT, OPENED, PEEK, STATE, Message, unp
 
 logger = logging.getLogger(__name__)
 
-# The same modules as here, wherever they are; an address with a password in it goes through the pipe alone.
+# The same modules as here, wherever they are, and none of the current folder while it starts; an address with a password in it goes through the pipe alone.
 _PROGRAM = (
     "import json, sys; sys.path[:] = json.loads(sys.stdin.readline()); "
     "from moase_edge.frames.child import main; main()"
@@ -59,7 +59,10 @@ class ChildGrabber:
         self._wait_s = settings.wait_s + _GRACE_S
         self._mapped: mmap.mmap | None = None
         self._lost: SourceError | None = None  # found when nobody waited for a frame
-        self._memory = os.memfd_create("frames")
+        try:
+            self._memory = os.memfd_create("frames")
+        except OSError as exc:
+            raise SourceError(f"no memory for the frames of {redact(uri)}: {exc.strerror}") from exc
         self._process = self._start()
         try:
             self._ask(settings)
@@ -91,8 +94,8 @@ class ChildGrabber:
     def waiting(self) -> bool:
         """Whether a newer frame is there; False also where the child does not say, which the next grab tells."""
         if self._lost is None:
-            self._send(PEEK)
             try:
+                self._send(PEEK)
                 message = self._hear(_GRACE_S, lambda: False)
                 if message is not None and message.kind == STATE:
                     return message.index > 0
@@ -125,7 +128,7 @@ class ChildGrabber:
     def _start(self) -> subprocess.Popen[bytes]:
         try:
             process = subprocess.Popen(
-                [sys.executable, "-c", _PROGRAM],
+                [sys.executable, "-I", "-c", _PROGRAM],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -156,6 +159,8 @@ class ChildGrabber:
                 self._process.stdin.write(data)
         except BrokenPipeError:
             pass  # it is gone; what it said last is still to be read
+        except OSError as exc:
+            raise SourceError(f"source lost: {redact(self._uri)}: {exc.strerror}") from exc
 
     def _hear(self, wait_s: float, stopped: Callable[[], bool]) -> Message | None:
         """The child's next answer, None once stopped.
@@ -218,7 +223,10 @@ class ChildGrabber:
                 raise SourceError(
                     f"source lost: {redact(self._uri)}: its reader offers a frame that it does not hold"
                 )
-            self._mapped = mmap.mmap(self._memory, message.nbytes, prot=mmap.PROT_READ)
+            try:
+                self._mapped = mmap.mmap(self._memory, message.nbytes, prot=mmap.PROT_READ)
+            except OSError as exc:
+                raise SourceError(f"source lost: {redact(self._uri)}: {exc.strerror}") from exc
         dtype = np.uint8 if message.bits == 8 else np.uint16
         count = message.height * message.width * message.channels
         return np.frombuffer(self._mapped, dtype, count).reshape(message.height, message.width, message.channels)

@@ -14,11 +14,12 @@ import uvicorn
 from moase_edge.runtime.web.access import Access
 from moase_edge.runtime.web.address import WebAddress
 from moase_edge.runtime.web.app import WebApp
+from moase_edge.runtime.web.connections import MOST_CONNECTIONS, LimitedConnection
 from moase_edge.runtime.web.live import Live
 
 logger = logging.getLogger(__name__)
 
-_MOST_CONNECTIONS = 64
+_BACKLOG = 16
 _GRACE_S = 1
 _JOIN_S = 4.0
 _NICENESS = 5
@@ -43,7 +44,7 @@ class WebServer:
         self._server = uvicorn.Server(
             uvicorn.Config(
                 self.app.asgi,
-                http="h11",
+                http=LimitedConnection,
                 ws="none",
                 loop="asyncio",
                 lifespan="off",
@@ -51,7 +52,8 @@ class WebServer:
                 log_level="critical",
                 access_log=False,
                 server_header=False,
-                limit_concurrency=_MOST_CONNECTIONS,
+                limit_concurrency=MOST_CONNECTIONS,
+                backlog=_BACKLOG,
                 timeout_graceful_shutdown=_GRACE_S,
             )
         )

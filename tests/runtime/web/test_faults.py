@@ -6,8 +6,9 @@ import asyncio
 import socket
 import struct
 import threading
+from contextlib import ExitStack
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 
 import pytest
 import torch  # noqa: F401 - a snapshot imports it, which would pass for a slow button
@@ -15,6 +16,7 @@ import torch  # noqa: F401 - a snapshot imports it, which would pass for a slow 
 from moase_edge.errors import StorageError
 from moase_edge.runtime.web import streams
 from moase_edge.runtime.web.answers import Asked, Health
+from moase_edge.runtime.web.connections import MOST_CONNECTIONS, LimitedConnection
 from moase_edge.runtime.web.controls import Refused, press
 from moase_edge.runtime.web.streams import MOST_STREAMS
 from tests.runtime.web.watched import eventually, watched
@@ -98,6 +100,21 @@ def test_a_client_that_takes_no_picture_in_time_is_let_go(tmp_path: Path, monkey
             client.sendall(b"GET /stream.mjpg HTTP/1.1\r\nHost: localhost\r\n\r\n")
             eventually(lambda: run.server.app.watching.streams == 1)
             eventually(lambda: run.server.app.watching.streams == 0)
+
+
+def test_connections_that_ask_for_nothing_use_nothing_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LimitedConnection, "patience_s", 0.5)
+    with watched(tmp_path, state=False) as run, ExitStack() as stack:
+        held = run.server._server.server_state.connections
+        idle = []
+        for _ in range(MOST_CONNECTIONS + 8):
+            sleep(0.005)  # more at once wait for the kernel to ask again
+            idle.append(stack.enter_context(socket.create_connection(("127.0.0.1", run.address.port))))
+        eventually(lambda: len(held) >= MOST_CONNECTIONS or not held)
+        assert len(held) <= MOST_CONNECTIONS
+        idle[0].sendall(b"GET / HTTP/1.1\r\nHos")  # begun is not asked
+        eventually(lambda: not held, "an end of all that asked for nothing")
+        assert run.request("/healthz")[0] == 200
 
 
 def test_a_server_that_dies_is_told_once_and_the_run_goes_on(
