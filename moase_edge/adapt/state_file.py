@@ -169,9 +169,9 @@ def read_header(path: Path) -> SnapshotHeader:
             left = path.stat().st_size - 8 - size
     except OSError as exc:
         raise _damaged(path, exc.strerror or str(exc)) from exc
-    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-    if left != max(ends, default=0):
-        raise _damaged(path, f"{left} bytes of numbers, its header says {max(ends, default=0)}")
+    end = _end_of_numbers(header, path)
+    if left != end:
+        raise _damaged(path, f"{left} bytes of numbers, its header says {end}")
     return _header(_parsed(_sealed(header, path)["content"].encode(), path), path)
 
 
@@ -226,10 +226,18 @@ def _parsed(raw: bytes, path: Path) -> dict[str, Any]:
     return header
 
 
+def _end_of_numbers(header: Mapping[str, Any], path: Path) -> int:
+    try:
+        ends = [int(entry["data_offsets"][1]) for name, entry in header.items() if name != "__metadata__"]
+    except (LookupError, TypeError, ValueError) as exc:
+        raise _damaged(path, "its header does not say where its numbers are") from exc
+    return max(ends, default=0)
+
+
 def _sealed(header: Mapping[str, Any], path: Path) -> dict[str, str]:
     """The content, as text, and its hash."""
     metadata = header.get("__metadata__")
-    if not isinstance(metadata, dict) or _KEY not in metadata:
+    if not isinstance(metadata, dict) or not isinstance(metadata.get(_KEY), str):
         raise _damaged(path, "it is another kind of file")
     sealed = _parsed(metadata[_KEY].encode(), path)
     if not all(isinstance(sealed.get(name), str) for name in ("content", "sha256")):

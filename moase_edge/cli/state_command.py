@@ -130,6 +130,6 @@ def bake_snapshot(opened: OpenedState, name: str | None, out: Path, *, force: bo
         listed = "; ".join(unfit)
         raise ArtifactError(f"{path} is not of {opened.artifact.folder}: {listed}. Name its own with --artifact.")
     settings = load_settings(AdaptSettings, snapshot.header.binding.settings)
-    report = bake(opened.artifact, settings, snapshot.state(), out)
+    report = bake(opened.artifact, settings, snapshot.state(), out, precision=snapshot.header.binding.precision)
     yield f"wrote {out}: {report.domains} domains, {report.steered} of them steered"
-    yield f"off `run --adapt hold` by {report.deviation:.1e} (relative, median) over {report.images} images"
+    yield f"off `run --adapt hold` by {report.deviation:.1e} at most (relative) over {report.images} images"

@@ -27,7 +27,8 @@ from moase_edge.frames.wire import LOST, NEXT, OPENED, PEEK, STATE, Message, unp
 
 logger = logging.getLogger(__name__)
 
-# The same modules as here, wherever they are, and none of the current folder while it starts; an address with a password in it goes through the pipe alone.
+# The same modules as here, wherever they are, and none of the current folder while it starts.
+# An address with a password in it goes through the pipe alone.
 _PROGRAM = (
     "import json, sys; sys.path[:] = json.loads(sys.stdin.readline()); "
     "from moase_edge.frames.child import main; main()"

@@ -193,3 +193,23 @@ def test_differences_name_every_setting_that_changed_with_both_values() -> None:
     told = differences(BINDING, other)
     assert told[1:] == ["lr: 0.1, not 0.2", "track.far: None, not 2"]
     assert told[0].startswith("source statistics")
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [{}, {"data_offsets": []}, {"data_offsets": [0]}, {"data_offsets": None}, {"data_offsets": [0, "x"]}, 3],
+)
+def test_a_header_that_does_not_say_where_its_numbers_are_is_damaged(entry: Any, tmp_path: Path) -> None:
+    path = tmp_path / "one.safetensors"
+    text = json.dumps({"weights": entry}).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text)
+    with pytest.raises(ArtifactError, match="no snapshot that can be used"):
+        read_header(path)
+
+
+def test_a_header_whose_seal_is_no_text_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "one.safetensors"
+    text = json.dumps({"__metadata__": {"moase_edge_state": 3}}).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text)
+    with pytest.raises(ArtifactError, match="another kind of file"):
+        read_header(path)

@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from moase_edge.adapt.state import LearnedState
+from moase_edge.adapt.tracker import FixedCorrection
 from moase_edge.artifact.store import load_artifact
 from moase_edge.config.adapt import AdaptSettings
 from moase_edge.config.base import load_settings
@@ -149,3 +150,34 @@ def test_a_graph_that_answers_otherwise_is_refused_and_not_written(
     with pytest.raises(GateError, match="off the held answer"):
         baked(steerable_artifact, settings, state, tmp_path / "baked.onnx")
     assert not (tmp_path / "baked.onnx").exists()
+
+
+def test_a_state_of_another_precision_is_refused(steerable_artifact: Path, stream: Path, tmp_path: Path) -> None:
+    settings = settings_of({})
+    state = learned_on(steerable_artifact, stream, settings)
+    with pytest.raises(ConfigError, match="learned on an engine of int8"):
+        bake(load_artifact(steerable_artifact), settings, state, tmp_path / "baked.onnx", precision="int8")
+    assert not (tmp_path / "baked.onnx").exists()
+
+
+@pytest.mark.parametrize("fault", ["one image", "one domain"])
+def test_one_answer_that_is_off_is_enough_to_refuse(
+    fault: str, steerable_artifact: Path, stream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of({})
+    state = learned_on(steerable_artifact, stream, settings)
+    if fault == "one image":
+        real, offs = baking.held_answer, iter([0.1, *[0.0] * baking.IMAGES])
+        monkeypatch.setattr(baking, "held_answer", lambda *given: real(*given) + next(offs))
+    else:
+        monkeypatch.setattr(baking, "Recognise", OffInTheLast)
+    with pytest.raises(GateError, match="off the held answer"):
+        baked(steerable_artifact, settings, state, tmp_path / "baked.onnx")
+
+
+class OffInTheLast(baking.Recognise):
+    """Recognises every domain but the last as it should."""
+
+    def __init__(self, fixed: FixedCorrection) -> None:
+        super().__init__(fixed)
+        self.offsets[-1] += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -170,3 +171,28 @@ def test_the_child_of_a_process_that_is_killed_ends() -> None:
             (child,) = map(int, listed)
             parent.kill()
         wait_for(lambda: is_gone(child))
+
+
+@pytest.mark.parametrize("call", ["memfd_create", "mmap"])
+def test_what_the_system_refuses_is_a_source_that_cannot_be_had(
+    call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(*_arguments: object, **_named: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with mjpeg_server([part(jpeg(10)), STALL]) as server:
+        with monkeypatch.context() as patch:
+            patch.setattr(*((os, call) if call == "memfd_create" else (child_process.mmap, call)), none_left)
+            with pytest.raises(SourceError, match="Too many open files"):
+                with closing(ChildGrabber(server.uri(), PATIENT, stopped=lambda: False)) as grabber:
+                    grabber.grab(lambda: False)
+
+
+def test_the_reader_imports_nothing_from_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit('a stranger was imported')")
+    monkeypatch.chdir(tmp_path)
+    with mjpeg_server([part(jpeg(10)), STALL]) as server:
+        with open_source(server.uri(), settings=PATIENT) as source:
+            assert next(source.frames()).index == 0
