@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -16,9 +17,10 @@ from rich.console import Console
 from moase_edge.artifact.files import refuse_existing
 from moase_edge.artifact.store import Artifact, load_artifact, newest_artifact
 from moase_edge.config.names import EngineName
-from moase_edge.engines.base import Engine
+from moase_edge.engines.base import Engine, precision_of
+from moase_edge.engines.onnx_runtime import OnnxRuntimeEngine
 from moase_edge.engines.open import open_engine
-from moase_edge.errors import ConfigError, GateError
+from moase_edge.errors import ConfigError, GateError, MoaseEdgeError
 from moase_edge.frames.open import open_source
 from moase_edge.frames.preprocess import Preprocessor
 from moase_edge.frames.repeated import RepeatedSource
@@ -27,6 +29,7 @@ from moase_edge.frames.synthetic import SyntheticSource
 from moase_edge.metrics.gate import broken_gates, parse_gate
 from moase_edge.report.plain import plain_json
 from moase_edge.report.tables import to_rich
+from moase_edge.runtime.decide import decide_precision
 from moase_edge.runtime.hints import clock_hint, enqueue_hint, thread_hint
 from moase_edge.runtime.machine import describe_machine
 from moase_edge.runtime.pipeline import Pipeline
@@ -35,6 +38,8 @@ from moase_edge.runtime.profile import profile as run_profile
 from moase_edge.runtime.profile_figures import BUSY, figures
 from moase_edge.runtime.profile_report import SUMMARY, latency_table, summary_of, write_profile
 from moase_edge.runtime.scheduler import parse_schedule
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,8 @@ def execute(given: ProfileArguments) -> None:
     gates = [parse_gate(text) for text in given.gates]
     _refuse_useless_work(given)
     artifact = load_artifact(given.artifact or newest_artifact())
+    if given.engine == "auto":
+        artifact = decide_precision(artifact, threads=given.threads)
     with ExitStack() as stack:
         engine = stack.enter_context(closing(open_engine(artifact, given.engine, threads=given.threads)))
         source = stack.enter_context(open_profile_source(given))
@@ -76,7 +83,7 @@ def execute(given: ProfileArguments) -> None:
             warm_up=given.warm_up,
             max_frames=given.max_frames,
         )
-        hints = _hints(given, artifact, profile)
+        hints = _hints(given, artifact, engine, profile)
         summary = summary_of(profile, _facts(given, artifact, engine, source), source.counts.dropped, hints)
     _show(given, profile, summary, hints)
     if given.out is not None:
@@ -117,18 +124,32 @@ def _pipelines(given: ProfileArguments, artifact: Artifact, engine: Engine) -> d
     }
 
 
-def _hints(given: ProfileArguments, artifact: Artifact, profile: Profile) -> list[str]:
-    spec = artifact.manifest.preprocess
-    picture = next(SyntheticSource(width=spec.width, height=spec.height).frames()).image
-    image = Preprocessor(spec).batch([picture])
+def _hints(given: ProfileArguments, artifact: Artifact, engine: Engine, profile: Profile) -> list[str]:
     host, device = (figures(profile, on_device=on_device)["frozen"] for on_device in (False, True))
     medians = ({stage: of["p50"] for stage, of in stages.items()} for stages in (host, device))
     found = (
-        thread_hint(lambda count: open_engine(artifact, given.engine, threads=count), image, given.threads),
+        _thread_hint(given, artifact, engine),
         clock_hint(),
         enqueue_hint(*medians),
     )
     return [hint for hint in found if hint is not None]
+
+
+def _thread_hint(given: ProfileArguments, artifact: Artifact, engine: Engine) -> str | None:
+    """Only of ONNX Runtime on the processor: no other engine has threads to choose."""
+    if not isinstance(engine, OnnxRuntimeEngine) or engine.provider != "cpu":
+        return None
+    spec, precision = artifact.manifest.preprocess, precision_of(engine)
+    picture = next(SyntheticSource(width=spec.width, height=spec.height).frames()).image
+
+    def opened(count: int | None) -> Engine:
+        return open_engine(artifact, "ort", threads=count, precision=precision)
+
+    try:
+        return thread_hint(opened, Preprocessor(spec).batch([picture]), given.threads)
+    except MoaseEdgeError as exc:  # a hint is worth no failure
+        logger.info("no hint of threads: %s", exc)
+        return None
 
 
 def _facts(given: ProfileArguments, artifact: Artifact, engine: Engine, source: Source) -> dict[str, Any]:

@@ -56,6 +56,7 @@ class OnnxRuntimeEngine:
         self._input = session.get_inputs()[0]
         self._blocks = blocks_of(session)
         self._outputs = [output.name for output in session.get_outputs()]
+        self.provider = provider
         self.name = title_of(provider, f"{threads} threads" if threads is not None else None)
 
     def run(self, images: NDArray[np.float32], shift: NDArray[np.float32] | None = None) -> Tensors:

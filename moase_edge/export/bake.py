@@ -95,8 +95,9 @@ def bake(
     deviation = float(np.max([_deviation(artifact, backbone, data, adaptation), off_domains]))
     if not deviation <= TOLERANCE:
         raise GateError(
-            f"the baked graph is off the held answer by {deviation:.1e} (relative, the worst of {IMAGES} images and "
-            f"of all domains); the tolerance is {TOLERANCE:.0e}. Nothing was written. Try another version of torch or onnxruntime."
+            f"the baked graph is off the held answer by {deviation:.1e} (relative, the worst of {IMAGES} images "
+            f"and of all domains); the tolerance is {TOLERANCE:.0e}. Nothing was written. Try another version of "
+            "torch or onnxruntime."
         )
     write_bytes_atomic(out, data)
     shifted = 0 if fixed is None else int(fixed.shifts.any(axis=1).sum())

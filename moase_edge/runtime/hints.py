@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from statistics import median
 from time import perf_counter_ns
@@ -28,7 +29,8 @@ def thread_hint(
 ) -> str | None:
     """Whether another number of engine threads is 10 % faster than the one that was used; a sentence, or None.
 
-    Candidates are one, half of the cores and all of them. Each runs seven times, in turn with the others.
+    Candidates are one, half of the cores and all of them. Each runs seven times, after one run that
+    does not count; one engine at a time is open.
 
     Args:
         open_engine: opens the engine with so many threads.
@@ -37,25 +39,25 @@ def thread_hint(
     """
     cores = len(os.sched_getaffinity(0))
     candidates = list(dict.fromkeys([threads, 1, max(cores // 2, 1), cores]))
-    times: dict[int | None, list[float]] = {count: [] for count in candidates}
-    engines = {count: open_engine(count) for count in candidates}
-    try:
-        for count in candidates:
-            engines[count].run(image)
-        for _ in range(_ROUNDS):
-            for count, engine in engines.items():
-                begin = clock_ns()
-                engine.run(image)
-                times[count].append((clock_ns() - begin) / 1e6)
-    finally:
-        for engine in engines.values():
-            engine.close()
-    medians = {count: median(values) for count, values in times.items()}
+    medians: dict[int | None, float] = {}
+    for count in candidates:
+        with closing(open_engine(count)) as engine:
+            medians[count] = _median_ms(engine, image, clock_ns)
     best = min(medians, key=lambda count: medians[count])
     if medians[threads] <= _WORTH * medians[best] or best is None:
         return None
     gain = medians[threads] / medians[best]
     return f"--threads {best} makes the engine {gain:.2f} times as fast on this machine as it was here."
+
+
+def _median_ms(engine: Engine, image: NDArray[np.float32], clock_ns: Callable[[], int]) -> float:
+    engine.run(image)
+    times = []
+    for _ in range(_ROUNDS):
+        begin = clock_ns()
+        engine.run(image)
+        times.append((clock_ns() - begin) / 1e6)
+    return median(times)
 
 
 def clock_hint(governors: Sequence[Path] | None = None) -> str | None:

@@ -117,7 +117,8 @@ def profile(
         if run.steady:
             run.ended = "the windows agree"
             return run
-    run.ended = f"{max_frames} frames were timed, and the windows do not agree"
+    counted = sum(len(run.rows(mode)) for mode in MODES)
+    run.ended = f"{counted} frames were timed, and the windows do not agree"
     return run
 
 

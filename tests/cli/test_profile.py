@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from moase_edge.cli import main
+from moase_edge.cli import main, profile_command
+from moase_edge.errors import EngineError
 from tests.cli.commands import write_pictures
 
 QUICK = ["--window", "5", "--warm-up", "1", "--max-frames", "20"]
@@ -63,3 +64,16 @@ def test_what_cannot_be_profiled_is_refused_before_a_model_is_loaded(
 ) -> None:
     _, error = profiled([*arguments, "--artifact", "gone"], capsys, code=2)
     assert words in error
+
+
+def test_the_end_says_how_many_frames_were_counted_and_a_hint_that_fails_costs_nothing(
+    digits_artifact: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_given: object) -> str:
+        raise EngineError("no second engine")
+
+    monkeypatch.setattr(profile_command, "thread_hint", broken)
+    monkeypatch.setattr("moase_edge.runtime.profile.is_steady", lambda *_given, **_named: False)
+    arguments = ["--artifact", str(digits_artifact), "--max-frames", "19", "--json"]
+    shown, _ = profiled(arguments, capsys)
+    assert json.loads(shown)["ended"].startswith("10 frames were timed")

@@ -46,6 +46,7 @@ def test_another_number_of_threads_is_named_where_it_is_a_tenth_faster(
     clock, opened = [0], []
 
     def open_engine(count: int | None) -> Any:
+        assert all(engine.closed for engine in opened), "two engines are open at once"
         opened.append(ClockedEngine(clock, took_ms[count] * 1_000_000))
         return opened[-1]
 

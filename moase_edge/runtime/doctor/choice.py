@@ -35,6 +35,10 @@ def _engine(artifact: Artifact) -> Finding:
         best = choices(artifact.manifest.engines, survey(artifact))[0]
     except MoaseEdgeError as exc:
         return Finding(PART, "engine", str(exc), "bad")
+    if artifact.manifest.undecided:
+        precisions = ", ".join(dict.fromkeys(entry.precision for entry in artifact.manifest.engines))
+        told = f"undecided: the first run measures which of {precisions} is the fastest here"
+        return Finding(PART, "engine", told)
     return Finding(PART, "engine", f"{best.runner} runs {best.entry.file} ({best.entry.precision}): {best.reason}")
 
 
