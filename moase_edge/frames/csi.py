@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,9 @@ from moase_edge.frames.opencv import CaptureProducer, quiet_opencv
 WIDTH, HEIGHT, RATE = 1280, 720, 30  # every Jetson camera in use has a mode of at least these
 PROGRAM = "gst-launch-1.0"
 _END_S = 0.8
+_PR_SET_PDEATHSIG = 1
+# Opened here: between fork and exec a lock of the loader may be held for ever.
+_LIBC = ctypes.CDLL(None)
 
 
 def csi_pipeline(sensor: int, *, width: int = WIDTH, height: int = HEIGHT, rate: int = RATE) -> str:
@@ -136,7 +140,4 @@ def _read_into(pipe: Any, buffer: memoryview) -> int:
 
 def _die_with_parent() -> None:
     """Ask the kernel for a signal when the process that reads the pipe is gone, even if it was killed."""
-    import ctypes
-
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGINT, 0, 0, 0)
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGINT, 0, 0, 0)

@@ -67,7 +67,7 @@ def clock_hint(governors: Sequence[Path] | None = None) -> str | None:
         governors: files that name each core's governor; the kernel's by default.
     """
     paths = governor_files() if governors is None else governors
-    slow = sum(_read(path) == "powersave" for path in paths)
+    slow = sum(governor_of(path) == "powersave" for path in paths)
     if not slow:
         return None
     return (
@@ -96,7 +96,8 @@ def enqueue_hint(host_ms: Mapping[str, float], device_ms: Mapping[str, float]) -
     )
 
 
-def _read(path: Path) -> str:
+def governor_of(path: Path) -> str:
+    """What governs a core's clock; empty where that cannot be read."""
     try:
         return path.read_text(encoding="ascii", errors="replace").strip()
     except OSError:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from moase_edge.frames.v4l2 import formats_of
 from moase_edge.runtime.doctor.finding import Finding
-from moase_edge.runtime.hints import clock_hint, governor_files
+from moase_edge.runtime.hints import clock_hint, governor_files, governor_of
 
 PART = "machine"
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ORT_NUM_THREADS")
@@ -48,7 +48,7 @@ def cores(governors: Sequence[Path] | None = None) -> Finding:
     """Cores that this process may use, and how their clock is governed."""
     usable, there = len(os.sched_getaffinity(0)), os.cpu_count() or 0
     files = governor_files() if governors is None else governors
-    named = Counter(path.read_text(encoding="ascii", errors="replace").strip() for path in files if path.is_file())
+    named = Counter(filter(None, map(governor_of, files)))
     governed = ", ".join(f"{count} on {name}" for name, count in named.items())
     found = f"{usable} of {there}" + (f"; governor: {governed}" if governed else "")
     hint = clock_hint(files)

@@ -8,11 +8,10 @@ import secrets
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 from ipaddress import ip_address
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, cookie_parser
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -74,7 +73,7 @@ class Access:
             return Refusal(421, f"this server is not called {host[:100]!r}. Ask it by its address.")
         if _is_cross_site(method, headers, host):
             return Refusal(403, "requests from other web sites are refused.")
-        if self._token is None or path in OPEN_PATHS or self._is_known(headers):
+        if path in OPEN_PATHS or self.knows(headers):
             return None
         return Refusal(
             401, "the token is missing or wrong. Log in at /login, or send 'Authorization: Bearer TOKEN'."
@@ -84,6 +83,10 @@ class Access:
         """Whether this is the token, in time that tells nothing."""
         return self._token is not None and _equal(given, self._token)
 
+    def knows(self, headers: Mapping[str, str]) -> bool:
+        """Whether who asks may know everything: no token is asked for, or it was given."""
+        return self._token is None or self._is_known(headers)
+
     def cookie(self) -> str:
         """The header that makes a browser known until the run ends."""
         return f"{self._cookie}={self._session}; Path=/; HttpOnly; SameSite=Strict"
@@ -92,11 +95,8 @@ class Access:
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             return self.is_token(given.strip())
-        try:
-            morsel = SimpleCookie(headers.get("cookie", "")).get(self._cookie)
-        except CookieError:
-            return False
-        return morsel is not None and _equal(morsel.value, self._session)
+        # Not by http.cookies, which reads nothing behind a cookie of another program that it does not like.
+        return _equal(cookie_parser(headers.get("cookie", "")).get(self._cookie, ""), self._session)
 
     def _is_ours(self, host: str) -> bool:
         """Against DNS rebinding: a page of another site reaches this server under that site's name alone."""

@@ -115,6 +115,8 @@ class WebApp:
 
     async def _health(self, request: Request) -> Response:
         health = health_of(self._live, _number(request, "within_s", QUIET_S))
+        if health.reason is not None and not self._access.knows(request.headers):
+            health = health.model_copy(update={"reason": "frames are not answered"})
         return _json(health, 200 if health.healthy else 503)
 
     async def _openapi(self, _request: Request) -> Response:

@@ -13,7 +13,7 @@ from moase_edge.runtime.pipeline import Pipeline
 from moase_edge.runtime.result import Result
 from moase_edge.runtime.stages import Stages
 
-_MOST_TOLD = 50_000  # batches, for which nobody came: the server is gone
+_MOST_TOLD = 2000  # batches, for which nobody came: the server is gone
 
 
 class Moment(NamedTuple):

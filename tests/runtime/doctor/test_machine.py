@@ -65,3 +65,10 @@ def test_cameras_are_listed_with_their_formats(tmp_path: Path, monkeypatch: pyte
 def test_no_camera_is_worth_a_note(tmp_path: Path) -> None:
     (finding,) = cameras(tmp_path)
     assert finding.state == "note"
+
+
+def test_a_governor_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "0").write_text("performance\n")
+    (tmp_path / "1").mkdir()
+    found = cores([tmp_path / "0", tmp_path / "1", tmp_path / "2"]).found
+    assert found.endswith("governor: 1 on performance")

@@ -108,6 +108,12 @@ def test_the_cookie_of_a_login_lets_in_and_no_other_does(secret: WebAddress) -> 
         assert code(access, cookie=wrong) == 401
 
 
+def test_a_cookie_of_another_program_locks_nobody_out(secret: WebAddress) -> None:
+    access = Access(secret)
+    own = access.cookie().partition(";")[0]
+    assert code(access, cookie=f'theme={{"dark": [1, 2]}}; a b=c; {own}') is None
+
+
 def test_the_token_alone_does_not_help_another_web_site(secret: WebAddress) -> None:
     access = Access(secret)
     cookie = access.cookie().partition(";")[0]

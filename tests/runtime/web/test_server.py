@@ -205,6 +205,15 @@ def test_without_the_token_there_is_health_alone(secret: Watched) -> None:
     assert "securitySchemes" in secret.json("/openapi.json", headers=BEARER)["components"]
 
 
+def test_without_the_token_health_tells_nothing_of_the_source(secret: Watched) -> None:
+    secret.source.trouble = "source lost: rtsp://10.0.0.7/door"
+    try:
+        assert secret.json("/healthz")["reason"] == "frames are not answered"
+        assert secret.json("/healthz", headers=BEARER)["reason"] == secret.source.trouble
+    finally:
+        secret.source.trouble = None
+
+
 def test_a_browser_logs_in_and_is_known_by_its_cookie(secret: Watched) -> None:
     led = secret.request("/", headers={"sec-fetch-mode": "navigate"})
     assert (led[0], led[1]["location"]) == (303, "/login")
