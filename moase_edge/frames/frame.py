@@ -20,6 +20,7 @@ class Frame:
         name: the file it came from, for folders and globs.
         label: class index, where the stream is labelled.
         domain: name of the shift it shows, where the stream says so.
+        decode_ms: what decoding it and converting it to RGB took after it was asked for; 0 where that is not told.
     """
 
     image: NDArray[np.uint8]
@@ -28,3 +29,4 @@ class Frame:
     name: str | None = None
     label: int | None = None
     domain: str | None = None
+    decode_ms: float = 0.0

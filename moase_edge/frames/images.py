@@ -68,7 +68,7 @@ class ImagesSource(Source):
         self._paths.clear()
 
     def _decode(self, index: int) -> Frame | None:
-        path = self._paths[index]
+        path, began = self._paths[index], time.perf_counter_ns()
         try:
             image, converted = decode_picture(path)
         except SourceError as exc:
@@ -76,7 +76,8 @@ class ImagesSource(Source):
             logger.warning("skipped: %s", exc)
             return None
         self.counts.count(image, converted=converted)
-        return Frame(image, index, self._clock_ns(), name=printable(path.name))
+        decode_ms = (time.perf_counter_ns() - began) / 1e6
+        return Frame(image, index, self._clock_ns(), name=printable(path.name), decode_ms=decode_ms)
 
 
 def pictures_in(folder: Path) -> list[Path]:

@@ -107,12 +107,14 @@ class LiveSource(Source):
             SourceError: "source lost": before its first frame, or for longer than the settings allow.
         """
         while (grabbed := self._grab()) is not None:
+            began = time.perf_counter_ns()
             image, converted = rgb_from_opencv(grabbed.image)
+            decode_ms = (time.perf_counter_ns() - began) / 1e6
             index = self._first_index + grabbed.index
             self.counts.count(image, converted=converted)
             self.counts.dropped = index + 1 - self.counts.delivered
             self.counts.decode_errors = self._failed_before + grabbed.failed_reads
-            frame = Frame(image, index, grabbed.captured_ns)
+            frame = Frame(image, index, grabbed.captured_ns, decode_ms=decode_ms)
             del grabbed  # the grabber's memory is not to be kept while the frame is worked on
             yield frame
 

@@ -68,6 +68,7 @@ class VideoSource(Source):
     def frames(self) -> Iterator[Frame]:
         """Every frame that can be decoded."""
         while self._capture is not None:
+            began = time.perf_counter_ns()
             image = self._first if self._first is not None else self._read_on()
             self._first = None
             if image is None:
@@ -75,7 +76,8 @@ class VideoSource(Source):
                 return
             rgb, converted = rgb_from_opencv(image)
             self.counts.count(rgb, converted=converted)
-            yield Frame(rgb, self._position - 1, self._clock_ns())
+            decode_ms = (time.perf_counter_ns() - began) / 1e6
+            yield Frame(rgb, self._position - 1, self._clock_ns(), decode_ms=decode_ms)
 
     @property
     def shown_s(self) -> float:

@@ -63,9 +63,10 @@ class FrameTimes:
         return _there(self.device_ms[rows, STAGES.index(stage)])
 
     def busy(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """(n,) milliseconds that each frame kept the loop from the next: `total` without the wait in `capture`."""
-        total, capture = (self.host_ms[rows, STAGES.index(stage)] for stage in ("total", "capture"))
-        busy: NDArray[np.float64] = np.maximum(total - np.nan_to_num(capture), 0.0)
+        """(n,) milliseconds that each frame kept the loop from the next: `total` less `capture` and `decode`."""
+        stages = ("total", "capture", "decode")
+        total, capture, decode = (self.host_ms[rows, STAGES.index(stage)] for stage in stages)
+        busy: NDArray[np.float64] = np.maximum(total - np.nan_to_num(capture) - np.nan_to_num(decode), 0.0)
         return busy
 
 

@@ -14,7 +14,7 @@ from moase_edge.runtime.answers import AnswerCounter
 from moase_edge.runtime.method import Update
 from moase_edge.runtime.result import Result
 
-STAGES = ("capture", "preprocess", "engine", "sidecar", "emit", "update", "total", "age")
+STAGES = ("capture", "decode", "preprocess", "engine", "sidecar", "emit", "update", "total", "age")
 _MAX_DOMAIN_MARKS = 200
 _NO_CLASS = -1
 SHOWN_ANSWERS = 10
