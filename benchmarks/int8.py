@@ -4,11 +4,13 @@
 
 DATA holds `photos/` with `labels.json` and `weights/deit_tiny_patch16_224.safetensors`. For each seed the photos
 are dealt into two halves. The calibration half alone decides: half of it gives the ranges, the other half judges
-the methods and the mixture, as `moase-edge calibrate --calib-data` does it. The test half is only answered, once
-by the float engine and once by the int8 graph that was chosen; with `--variants`, also by one graph a method with
-every product in int8 that may be. `plain` is one method for every tensor; `shipped` evens out LayerNorm channels
-and never clips them. Latency of the float and the int8 engine is measured in one run, in turn; quote the ratio
-of medians. With `--work DIR` what is done is kept there, and another run goes on.
+the methods and the mixture. `moase-edge calibrate --calib-data` does the same, but holds one frame in three out,
+of 256 at most, leaves near-duplicates out, and always measures the sensitivity of layers, on 16 frames; this takes
+8, and only where the budget asks for it. The test half is only answered, once by the float engine and once by the
+int8 graph that was chosen; with `--variants`, also by one graph a method with every product in int8 that may be.
+`plain` is one method for every tensor; `shipped` evens out LayerNorm channels and never clips them. Latency of the
+float and the int8 engine is measured in one run, in turn; quote the ratio of medians. With `--work DIR` what is
+done is kept there, and another run goes on.
 """
 
 from __future__ import annotations

@@ -24,16 +24,17 @@ import torch
 
 from moase_edge.adapt.sidecar import load_sidecar
 from moase_edge.artifact.store import Artifact
+from moase_edge.calib.adapter_gradients import perturb
+from moase_edge.calib.engine_parity import EngineComparison, Reference
+from moase_edge.calib.pictures import pictures_at
+from moase_edge.calib.quantise import quantise
 from moase_edge.config.calib import QuantiseSettings
 from moase_edge.config.precision import HalfPrecision, HalfStrategy, PrecisionSettings
 from moase_edge.engines.onnx_runtime import OnnxRuntimeEngine
 from moase_edge.engines.timing import measure
 from moase_edge.export.bundle import ONNX_FILE, export_artifact
-from moase_edge.export.candidates import GRAPH_FILE, HALVES, Reference, graph_file, int8_candidate, open_twin
-from moase_edge.export.engine_parity import EngineComparison
+from moase_edge.export.candidates import GRAPH_FILE, HALVES, graph_file, open_twin
 from moase_edge.export.half import WIDE_NODES, half_graph
-from moase_edge.export.parity import perturb
-from moase_edge.export.pictures import pictures_at
 from moase_edge.export.request import ExportRequest
 from moase_edge.export.write import SIDECAR_FILE
 from moase_edge.runtime.machine import describe_machine
@@ -90,10 +91,10 @@ def compare(artifact: Artifact, args: argparse.Namespace) -> dict[str, Any]:
             with closing(open_twin(folder, precision)) as engine:
                 found[f"{precision} {strategy}"] = figures(reference.compare(engine, thresholds[precision]))
     # Every fourth picture gives the ranges and is compared on as well; docs/calibration.md keeps them apart.
-    int8 = int8_candidate(
-        folder, reference, thresholds["int8"], calibration=pictures.frames[::4], settings=QuantiseSettings()
-    )
-    found["int8"] = {**figures(int8.comparison), **int8.form}
+    done = quantise(folder / GRAPH_FILE, folder / graph_file("int8"), pictures.frames[::4], QuantiseSettings())
+    with closing(open_twin(folder, "int8")) as engine:
+        comparison = reference.compare(engine, thresholds["int8"])
+    found["int8"] = {**figures(comparison), "share_of_multiply_adds": done.share}
     return {"pictures": len(pictures.frames), "parity": found, "latency_ms": latencies(folder, reference, args)}
 
 

@@ -65,7 +65,7 @@ class CalibrationRecord(Settings):
     Attributes:
         engine: the int8 graph.
         method: of its ranges.
-        max_drop: the budget, in points.
+        max_drop: the budget, in points; None where none was set, as by `export`.
         share: of the multiply-adds in int8.
         loss: of the graph.
         by_method: of every method, with all products in int8 that may be.
@@ -74,7 +74,7 @@ class CalibrationRecord(Settings):
 
     engine: str
     method: str
-    max_drop: float
+    max_drop: float | None
     share: float
     frames: CalibrationFrames
     loss: LossRecord

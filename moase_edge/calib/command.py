@@ -36,6 +36,7 @@ class Int8Request:
         least_int8: share of the multiply-adds that must stay in int8.
         attention: the two products of attention may be int8 too.
         source: images of the source domain for its source statistics; None takes none.
+        max_images: take no more than the first so many of `source`.
         first: it goes before the other engines.
         report: folder for a report; None writes none.
     """
@@ -46,6 +47,7 @@ class Int8Request:
     least_int8: float = 0.8
     attention: bool = False
     source: str | None = None
+    max_images: int | None = None
     first: bool = False
     report: Path | None = None
 
@@ -82,6 +84,7 @@ def make_int8(
             search,
             labels=read_labels(Path(request.data)),
             source=images,
+            max_images=request.max_images,
             first=request.first,
             force=force,
             cache=cache_folder() / "calibration",

@@ -46,10 +46,11 @@ def outcome_lines(record: CalibrationRecord) -> list[str]:
     """What a reader wants to know first, as sentences."""
     floats = [layer.layer for layer in record.layers if not layer.int8 and layer.gain is not None]
     frames = record.frames
+    budget = "" if record.max_drop is None else f"; the budget is {record.max_drop:g} points"
     return [
         f"Ranges by {record.method}; {record.share:.1%} of the multiply-adds are in int8.",
-        f"On {frames.held_out} held-out frames {_judged(record.loss)}; the budget is {record.max_drop:g} points.",
-        f"In float to keep it: {', '.join(floats) or 'nothing'}.",
+        f"On {frames.held_out} held-out frames {_judged(record.loss)}{budget}.",
+        *([] if record.max_drop is None else [f"In float to keep it: {', '.join(floats) or 'nothing'}."]),
         f"Ranges are of {frames.ranging} frames: {frames.taken} of {frames.seen} of {frames.source} were taken, "
         f"{frames.duplicates} were near-duplicates; coverage {frames.coverage:.2f}.",
     ]

@@ -6,28 +6,22 @@ import json
 import logging
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import asdict
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from moase_edge.artifact.calibration import (
-    CALIBRATION_FILE,
-    CalibrationFrames,
-    CalibrationRecord,
-    LayerRecord,
-    LossRecord,
-    save_calibration,
-)
-from moase_edge.artifact.manifest import EngineEntry, Manifest
+from moase_edge.artifact.calibration import CALIBRATION_FILE, CalibrationRecord, save_calibration
+from moase_edge.artifact.manifest import EngineEntry, EngineParity, Manifest
 from moase_edge.artifact.replace import replace_artifact
 from moase_edge.artifact.store import Artifact
-from moase_edge.calib.fidelity import Fidelity
-from moase_edge.calib.histogram import signal_to_noise_db
-from moase_edge.calib.products import Product
+from moase_edge.calib.int8_record import record_of
+from moase_edge.calib.pictures import Pictures
 from moase_edge.calib.representative import Representative
-from moase_edge.calib.search import Announce, Found, find_int8
+from moase_edge.calib.search import Announce, dealt, find_int8
+from moase_edge.calib.source_data import plain_name
 from moase_edge.config.calib import QuantiseSettings, SearchSettings
-from moase_edge.errors import CalibrationError, ConfigError
+from moase_edge.config.precision import PrecisionSettings
+from moase_edge.errors import CalibrationError, ConfigError, GateError
 from moase_edge.frames.source import Source
 
 logger = logging.getLogger(__name__)
@@ -44,6 +38,7 @@ def calibrate_int8(
     *,
     labels: Mapping[str, int] | None = None,
     source: Source | None = None,
+    max_images: int | None = None,
     first: bool = False,
     force: bool = False,
     cache: Path | None = None,
@@ -56,6 +51,7 @@ def calibrate_int8(
         chosen: frames that ranges are taken from and that judge them.
         labels: class by file name; without one for every frame, answers are compared with the float engine's.
         source: images of the source domain; the statistics of the int8 engine are taken from them.
+        max_images: take no more than the first so many of `source`.
         first: the int8 engine goes before the others, so that `run` takes it.
         force: replace an int8 engine that is there, with the plans that were built from it.
         cache: folder for what was observed so far.
@@ -64,7 +60,8 @@ def calibrate_int8(
     Raises:
         ConfigError: it holds an int8 engine and `force` is not given, or its folder cannot be replaced.
         CalibrationError: frames, graph or images that cannot be used.
-        GateError: no mixture of int8 and float keeps the budget; the artifact stays as it was.
+        GateError: no mixture of int8 and float keeps the budget, or parity with fp32 does not hold; the artifact
+            stays as it was.
         ArtifactError: it was changed meanwhile.
         StorageError: the folder's place cannot be written.
     """
@@ -86,18 +83,58 @@ def calibrate_int8(
             cache=cache,
             announce=announce,
         )
-        records.append(record_of(found, chosen, search))
+        announce("checking parity of the int8 engine with fp32")
+        parity = _parity(artifact, graph, building, chosen, search)
+        records.append(record_of(found, chosen, max_drop=search.max_drop))
         save_calibration(records[0], building)
-        entry = EngineEntry(file=INT8_FILE, opset=graph.opset, precision="int8")
-        others = tuple(other for other in manifest.engines if not _of_int8(other, manifest))
-        engines = (entry, *others) if first else (*others, entry)
+        entry = EngineEntry(file=INT8_FILE, opset=graph.opset, precision="int8", parity=parity)
         statistics = [of for of in manifest.source_statistics if of.precision != "int8"]
         if source is not None:
             announce("recording source statistics of the int8 engine")
-            statistics.append(_statistics(artifact, building, source))
-        return {"engines": engines, "source_statistics": tuple(statistics)}
+            statistics.append(_statistics(artifact, building, source, max_images))
+        return {**with_int8(manifest, entry, first=first), "source_statistics": tuple(statistics)}
 
     return replace_artifact(artifact, add, dropped=_files_of_int8(manifest)), records[0]
+
+
+def with_int8(manifest: Manifest, entry: EngineEntry, *, first: bool) -> dict[str, Any]:
+    """Fields of the manifest with another int8 engine: where the old one was, or before all others.
+
+    Where it is to be first, what was measured of the others goes, because that would put them before it.
+    """
+    before = list(takewhile(lambda other: other.precision != "int8", manifest.engines))
+    others = [other for other in manifest.engines if not _of_int8(other, manifest)]
+    if not first:
+        place = sum(other in before for other in others)
+        return {"engines": (*others[:place], entry, *others[place:])}
+    unmeasured = [other.model_copy(update={"latency_ms": None, "measured_on": None}) for other in others]
+    return {"engines": (entry, *unmeasured), "undecided": False}
+
+
+def _parity(
+    artifact: Artifact, graph: EngineEntry, building: Path, chosen: Representative, search: SearchSettings
+) -> EngineParity:
+    """Of the int8 graph with the fp32 one, on held-out frames."""
+    from moase_edge.adapt.sidecar import load_sidecar
+    from moase_edge.calib.engine_parity import Reference, moved
+    from moase_edge.engines.onnx_runtime import OnnxRuntimeEngine
+
+    manifest, settings = artifact.manifest, PrecisionSettings()
+    sidecar = load_sidecar(artifact.path("sidecar.safetensors"), manifest.sidecar, manifest.moase)
+    held = dealt(chosen.frames, search.hold_out)[1]
+    pictures = Pictures(tuple(held), plain_name(chosen.coverage.source)).spread(settings.frames)
+    with closing(OnnxRuntimeEngine(artifact.path(graph.file))) as exact:
+        reference = Reference(exact, moved(sidecar, manifest.provenance.seed), pictures)
+    with closing(OnnxRuntimeEngine(building / INT8_FILE, precision="int8")) as engine:
+        comparison = reference.compare(engine, settings.thresholds["int8"])
+        title = f"{engine.name}, {reference.title}"
+    if comparison.failures:
+        raise GateError(
+            f"parity of int8 with fp32 on {reference.title} does not hold: {'; '.join(comparison.failures)}. The "
+            "artifact stays as it was. Calibrate on more frames, or with a smaller --max-drop and --min-int8, "
+            "which leave more in float."
+        )
+    return comparison.figures(title)
 
 
 def refuse_int8(artifact: Artifact, *, force: bool) -> None:
@@ -142,60 +179,6 @@ def labels_of(chosen: Representative, labels: Mapping[str, int] | None) -> list[
     return [labels[name] for name in chosen.names if name is not None]
 
 
-def record_of(found: Found, chosen: Representative, search: SearchSettings) -> CalibrationRecord:
-    """What calibration.json says of a graph that was found."""
-    gains = {each.product.node: each.gain for each in found.sensitivities}
-    quantised = found.quantised
-
-    def layer(product: Product, *, int8: bool) -> LayerRecord:
-        ranges = {name: quantised.ranges[name] for name in product.activations} if int8 else {}
-        noise = {name: signal_to_noise_db(found.seen[name], reach) for name, reach in ranges.items()}
-        return LayerRecord(
-            layer=product.title,
-            node=product.node,
-            int8=int8,
-            multiply_adds=product.multiply_adds,
-            ranges=ranges,
-            signal_to_noise_db=noise,
-            gain=gains.get(product.node),
-        )
-
-    return CalibrationRecord(
-        engine=INT8_FILE,
-        method=found.method,
-        max_drop=search.max_drop,
-        share=quantised.share,
-        frames=CalibrationFrames(
-            **{**asdict(chosen.coverage), "source": _plain(chosen.coverage.source)},
-            ranging=found.ranging,
-            held_out=found.held,
-        ),
-        loss=_loss(found.fidelity),
-        by_method={method: _loss(fidelity) for method, fidelity in found.by_method.items()},
-        layers=(
-            *(layer(product, int8=True) for product in quantised.nodes),
-            *(layer(product, int8=False) for product in quantised.kept),
-        ),
-        spans=found.spans,
-    )
-
-
-def _plain(name: str) -> str:
-    from moase_edge.calib.source_data import plain_name
-
-    return plain_name(name)
-
-
-def _loss(fidelity: Fidelity) -> LossRecord:
-    return LossRecord(
-        agreement=fidelity.agreement,
-        accuracy=fidelity.accuracy,
-        source_accuracy=fidelity.source_accuracy,
-        feature_error=fidelity.feature_error,
-        drop=fidelity.drop,
-    )
-
-
 def _of_int8(entry: EngineEntry, manifest: Manifest) -> bool:
     """Whether an engine is int8, or a plan that was built from an int8 graph."""
     graphs = {other.file for other in manifest.engines if other.precision == "int8"}
@@ -208,7 +191,7 @@ def _files_of_int8(manifest: Manifest) -> list[str]:
     return [name for name in (*engines, *statistics, CALIBRATION_FILE) if name in manifest.files]
 
 
-def _statistics(artifact: Artifact, building: Path, source: Source) -> Any:
+def _statistics(artifact: Artifact, building: Path, source: Source, max_images: int | None) -> Any:
     from moase_edge.adapt.sidecar import load_sidecar
     from moase_edge.calib.source_data import write_source_statistics
     from moase_edge.engines.onnx_runtime import OnnxRuntimeEngine
@@ -217,5 +200,12 @@ def _statistics(artifact: Artifact, building: Path, source: Source) -> Any:
     sidecar = load_sidecar(artifact.path("sidecar.safetensors"), manifest.sidecar, manifest.moase)
     with closing(OnnxRuntimeEngine(building / INT8_FILE, precision="int8")) as engine:
         return write_source_statistics(
-            building, engine, sidecar, manifest.preprocess, source, precision="int8", command="calibrate"
+            building,
+            engine,
+            sidecar,
+            manifest.preprocess,
+            source,
+            precision="int8",
+            command="calibrate",
+            max_images=max_images,
         )

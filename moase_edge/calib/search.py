@@ -133,6 +133,38 @@ def find_int8(
     return Found(written, best, by_method, sensitive, steps, ready.seen, spans, len(ranging), len(held))
 
 
+def int8_as_set(
+    model: Path,
+    out: Path,
+    frames: Sequence[NDArray[np.float32]],
+    settings: QuantiseSettings,
+    *,
+    hold_out: int,
+    head: bool,
+) -> Found:
+    """Write the int8 graph that `settings` ask for; nothing is searched, and no budget is kept.
+
+    Args:
+        hold_out: one frame in so many is held out of the ranges and judges them.
+        model, out, frames, head: as of `find_int8`.
+
+    Raises:
+        CalibrationError: too few frames to hold some out, or frames or a graph that cannot be used.
+        StorageError: `out` cannot be written.
+    """
+    refuse_too_few(len(frames), hold_out)
+    exact = load_graph(model)
+    ranging, held = dealt(frames, hold_out)
+    ready = prepare(exact, ranging, settings)
+    outputs = run_graph(exact, frames)
+    bench = _Bench(ready.graph, held, dealt(outputs, hold_out)[1], None, head)
+    ranges = ready.ranges(settings)
+    fidelity = bench.judge(ranges, ready.chosen)
+    written = write_quantised(ready.graph, out, ranges, ready.chosen, ready.kept)
+    steps, spans = [Step(None, written.share, fidelity)], spans_of(exact, frames, outputs)
+    return Found(written, settings.method, {}, [], steps, ready.seen, spans, len(ranging), len(held))
+
+
 def _sensitivities(
     bench: _Bench, ready: Prepared, ranges: Mapping[str, float], probes: int, announce: Announce
 ) -> list[Sensitivity]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from moase_edge.cli.extras import needing
+from moase_edge.cli.given import refuse_given
+from moase_edge.cli.interrupt import ended_by_signals
 from moase_edge.config.names import CalibrationMethod
 from moase_edge.errors import ConfigError
 
@@ -15,7 +17,12 @@ if TYPE_CHECKING:
     from moase_edge.artifact.store import Artifact
 
 
+_INTERRUPTED = "interrupted; nothing was written"
+_OF_INT8 = ("method", "max_drop", "min_int8", "attention", "first", "report")
+
+
 def calibrate(
+    context: typer.Context,
     source: Annotated[
         str | None,
         typer.Option(
@@ -71,16 +78,17 @@ def calibrate(
             "nothing to calibrate: name images of the source domain with --source, for source statistics, or "
             "frames of the deployment with --calib-data, for an int8 engine."
         )
-    with needing("adapt"):
+    refuse_given(context, _OF_INT8 if calib_data is None else (), "need --calib-data, which makes an int8 engine")
+    refuse_given(context, ("max_frames",) if source is None else (), "needs --source, whose images it counts")
+    with needing("adapt"), ended_by_signals(_INTERRUPTED):
         from moase_edge.artifact.store import load_artifact, newest_artifact
-
+        from moase_edge.calib.command import Int8Request, make_int8
+        from moase_edge.cli.calibrate_view import announce, show, show_int8
+    with needing("adapt"), ended_by_signals(_INTERRUPTED, unwinding=True):
         loaded = load_artifact(artifact or newest_artifact())
         if calib_data is None:
             _statistics(loaded, source or "", max_frames, force=force)
             return
-        from moase_edge.calib.command import Int8Request, make_int8
-        from moase_edge.cli.calibrate_view import announce, show, show_int8
-
         request = Int8Request(
             calib_data,
             method=method,
@@ -88,6 +96,7 @@ def calibrate(
             least_int8=min_int8 / 100,
             attention=attention,
             source=source,
+            max_images=max_frames,
             first=first,
             report=report,
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from moase_edge.cli.given import is_given
 from moase_edge.cli.interrupt import ended_by_signals
 from moase_edge.config.names import PlanEngine
 from moase_edge.errors import ConfigError
@@ -46,17 +47,12 @@ def refuse_beside_rebuild(context: typer.Context, allowed: Collection[str]) -> N
     given = [
         parameter.opts[0]
         for parameter in context.command.params
-        if parameter.name not in allowed and _is_given(context, parameter.name)
+        if parameter.name not in allowed and is_given(context, parameter.name)
     ]
     if given:
         raise ConfigError(
             f"--rebuild keeps the artifact's model and place: leave {', '.join(given)} out, or export anew."
         )
-
-
-def _is_given(context: typer.Context, name: str | None) -> bool:
-    source = None if name is None else context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
 
 
 def rebuild_here(folder: Path, plans: PlanRequest) -> None:

@@ -22,6 +22,8 @@ GRAPH_RUNNERS: dict[Runner, Provider] = {"ort-cuda": "cuda", "ort-tensorrt": "te
 # `moase-edge export --rebuild` builds one once and for all.
 AUTO_ORDER: tuple[Runner, ...] = ("tensorrt", "tensorrt-rtx", "ort-cuda", "ort")
 
+# What tells ONNX Runtime's providers apart in the names of its engines: one graph is run by several.
+_PROVIDER_SAID: dict[Runner, str] = {"ort": "(CPU", "ort-cuda": "(CUDA", "ort-tensorrt": "(TENSORRT"}
 # Of two latencies that are nearer than this share, chance decides.
 _TIE = 0.03
 
@@ -81,12 +83,10 @@ def _runnable(entries: Sequence[EngineEntry], machine: Machine, runner: Runner) 
     if runner in GRAPH_RUNNERS:
         # Without ONNX Runtime the CPU stays a choice: opening it says what to install.
         there = runner == "ort" or GRAPH_RUNNERS[runner] in machine.providers
-        # ONNX Runtime's CPU provider has no kernels in bfloat16.
-        lacking = ("bf16",) if runner == "ort" else ()
-        fitting = [entry for entry in _graphs(entries) if there and entry.precision not in lacking]
+        fitting = [entry for entry in _graphs(entries) if there and _has_kernels(entry, runner)]
     else:
         fitting = [entry for entry in _plans(entries, runner) if not _misfits(entry, machine)]
-    ranked = _ranked(fitting, _place(runner, machine))
+    ranked = _ranked(fitting, runner, machine)
     if ranked:
         yield Choice(runner, ranked[0], _why(runner, ranked, machine))
 
@@ -94,11 +94,20 @@ def _runnable(entries: Sequence[EngineEntry], machine: Machine, runner: Runner) 
 def _named(entries: Sequence[EngineEntry], machine: Machine, name: Runner) -> Choice:
     of_kind = _graphs(entries) if name in GRAPH_RUNNERS else _plans(entries, name)
     # Those that fit first; the others tell on opening what differs.
-    fitting = [entry for entry in of_kind if name in GRAPH_RUNNERS or not _misfits(entry, machine)]
-    ranked = _ranked(fitting or of_kind, _place(name, machine))
+    fitting = [entry for entry in of_kind if _fits(entry, name, machine)]
+    ranked = _ranked(fitting or of_kind, name, machine)
     if not ranked:
         raise EngineError(_nothing(name, failed=bool(of_kind)))
     return Choice(name, ranked[0], "it was asked for")
+
+
+def _fits(entry: EngineEntry, runner: Runner, machine: Machine) -> bool:
+    return _has_kernels(entry, runner) if runner in GRAPH_RUNNERS else not _misfits(entry, machine)
+
+
+def _has_kernels(entry: EngineEntry, runner: Runner) -> bool:
+    """ONNX Runtime's CPU provider has none in bfloat16."""
+    return runner != "ort" or entry.precision != "bf16"
 
 
 def _nothing(name: Runner, *, failed: bool) -> str:
@@ -128,20 +137,23 @@ def _misfits(entry: EngineEntry, machine: Machine) -> bool:
     )
 
 
-def _ranked(entries: Sequence[EngineEntry], place: str) -> list[EngineEntry]:
-    """Those that did not fail their gate: by latency measured at this place, then as they stand.
+def _ranked(entries: Sequence[EngineEntry], runner: Runner, machine: Machine) -> list[EngineEntry]:
+    """Those that did not fail their gate: by latency measured with this runner here, then as they stand.
 
     The first that was measured stays first unless another is faster by more than a tie.
     """
     sound = [entry for entry in entries if entry.parity is None or entry.parity.passed]
-    measured = next((entry for entry in sound if _latency_ms(entry, place) < math.inf), None)
-    tied_ms = 0.0 if measured is None else (1 - _TIE) * _latency_ms(measured, place)
-    return sorted(sound, key=lambda entry: tied_ms if entry is measured else _latency_ms(entry, place))
+    latency_ms = {entry.file: _latency_ms(entry, runner, machine) for entry in sound}
+    measured = next((entry for entry in sound if latency_ms[entry.file] < math.inf), None)
+    tied_ms = 0.0 if measured is None else (1 - _TIE) * latency_ms[measured.file]
+    return sorted(sound, key=lambda entry: tied_ms if entry is measured else latency_ms[entry.file])
 
 
-def _latency_ms(entry: EngineEntry, place: str) -> float:
-    measured = entry.latency_ms is not None and entry.measured_on is not None and place in entry.measured_on
-    return cast(float, entry.latency_ms) if measured else math.inf
+def _latency_ms(entry: EngineEntry, runner: Runner, machine: Machine) -> float:
+    """As it was measured with this runner at this place; infinite where it was not."""
+    where = entry.measured_on or ""
+    there = _place(runner, machine) in where and _PROVIDER_SAID.get(runner, "") in where
+    return entry.latency_ms if there and entry.latency_ms is not None else math.inf
 
 
 def _place(runner: Runner, machine: Machine) -> str:
@@ -156,7 +168,7 @@ def _why(runner: Runner, ranked: Sequence[EngineEntry], machine: Machine) -> str
         "ort-cuda": "no plan fits, and ONNX Runtime has CUDA",
         "ort": "no plan fits, and ONNX Runtime has no CUDA",
     }.get(runner, "a plan fits this GPU")
-    latency = _latency_ms(best, _place(runner, machine))
+    latency = _latency_ms(best, runner, machine)
     if len(ranked) == 1:
         return what
     if latency < math.inf:

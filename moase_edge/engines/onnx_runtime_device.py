@@ -74,7 +74,7 @@ class OnnxRuntimeDeviceEngine:
         self._stream = torch.cuda.Stream(device) if self._cuda else None  # type: ignore[no-untyped-call]
         self._ready = torch.cuda.Event() if self._cuda else None  # type: ignore[no-untyped-call]
         stream = None if self._stream is None else int(self._stream.cuda_stream)
-        options = provider_options(provider, stream=stream, graphs=graphs, cache=cache)
+        options = provider_options(provider, device=device.index or 0, stream=stream, graphs=graphs, cache=cache)
         self._session: Any = open_session(model, provider=provider, options=options)
         self._blocks = blocks_of(self._session)
         self._graphs = graphs
@@ -157,14 +157,15 @@ class OnnxRuntimeDeviceEngine:
 
 
 def provider_options(
-    provider: Provider, *, stream: int | None, graphs: bool, cache: Path | None
+    provider: Provider, *, device: int = 0, stream: int | None, graphs: bool, cache: Path | None
 ) -> ProviderOptions:
     """Options of a provider, and of what takes the nodes that it leaves, as ONNX Runtime names them.
 
     Args:
+        device: number of the GPU.
         stream: handle of the CUDA stream to run on; None leaves it to ONNX Runtime.
     """
-    common = {} if stream is None else {"device_id": "0", "user_compute_stream": str(stream)}
+    common = {} if stream is None else {"device_id": str(device), "user_compute_stream": str(stream)}
     kept = {} if cache is None else {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(cache)}
     of: dict[Provider, dict[str, str]] = {
         "cpu": {},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from moase_edge.artifact.cache import cache_folder
 from moase_edge.artifact.manifest import EngineEntry, Precision
@@ -130,5 +131,19 @@ def _open_graph(artifact: Artifact, entry: EngineEntry, provider: Provider, *, t
     if not torch.cuda.is_available():
         return on_host()
     device = torch.device("cuda", torch.cuda.current_device())
-    cache = cache_folder() / "ort-tensorrt"
+    cache = _built_cache(artifact.manifest.files[entry.file]) if provider == "tensorrt" else None
     return OnnxRuntimeDeviceEngine(model, provider=provider, device=device, precision=entry.precision, cache=cache)
+
+
+def _built_cache(digest: str) -> Path | None:
+    """The folder of what ONNX Runtime builds of one graph; None where it cannot be written.
+
+    ONNX Runtime names what it builds by the graph's node names, which graphs of other weights share.
+    """
+    folder = cache_folder() / "ort-tensorrt" / digest
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        logger.info("what ONNX Runtime builds with TensorRT is not kept: %s", exc)
+        return None
+    return folder

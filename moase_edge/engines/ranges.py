@@ -11,14 +11,17 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from moase_edge.artifact.calibration import load_calibration
 from moase_edge.artifact.store import Artifact
-from moase_edge.engines.base import Engine, Tensors, precision_of
+from moase_edge.engines.base import DeviceEngine, Engine, Tensors, precision_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 logger = logging.getLogger(__name__)
 
@@ -53,13 +56,27 @@ class WatchedEngine:
         return getattr(self._engine, name)
 
     def run(self, images: NDArray[np.float32], shift: NDArray[np.float32] | None = None) -> Tensors:
-        """As the engine's own; looks at every frame of the batch."""
-        outputs = self._engine.run(images) if shift is None else self._engine.run(images, shift)
+        """As the engine's own; looks at every frame of the batch, unless it is steered.
+
+        A frame that is steered was run without a shift before, and would count twice.
+        """
+        if shift is not None:
+            return self._engine.run(images, shift)
+        outputs = self._engine.run(images)
+        self.look(images, outputs)
+        return outputs
+
+    def look(self, images: NDArray[np.float32], outputs: Tensors) -> None:
+        """Count what leaves its span.
+
+        Args:
+            images: (B, 3, H, W).
+            outputs: for them, those that are watched at least, (B, ...) each, in host memory.
+        """
         self.frames += len(images)
         for name, values in {self._images: images, **outputs}.items():
             if name in self._bounds:
                 self._count(name, values)
-        return outputs
 
     def _count(self, name: str, values: NDArray[np.float32]) -> None:
         low, high = self._bounds[name]
@@ -84,6 +101,44 @@ class WatchedEngine:
         self._engine.close()
 
 
+class WatchedDeviceEngine(WatchedEngine):
+    """The same of an engine whose outputs stay on its device.
+
+    Only lowest and highest value of each row come to the host, because taps are large.
+
+    Args:
+        engine: that is watched, an `Engine` too.
+        spans, images: as of `WatchedEngine`.
+
+    Attributes:
+        device: of the engine.
+    """
+
+    def __init__(
+        self, engine: DeviceEngine, spans: Mapping[str, tuple[float, float]], *, images: str = "images"
+    ) -> None:
+        super().__init__(cast(Engine, engine), spans, images=images)
+        self._on_device = engine
+        self.device = engine.device
+
+    def run_on_device(
+        self, images: NDArray[np.float32], shift: NDArray[np.float32] | None = None
+    ) -> Mapping[str, Tensor]:
+        """As the engine's own; looks at every frame of the batch, unless it is steered. Waits for the outputs."""
+        if shift is not None:
+            return self._on_device.run_on_device(images, shift)
+        outputs = self._on_device.run_on_device(images)
+        self.look(images, {name: _ends(value) for name, value in outputs.items() if name in self._bounds})
+        return outputs
+
+
+def _ends(values: Tensor) -> NDArray[np.float32]:
+    """Lowest and highest value of each row (B, ...) -> (B, 2), in host memory."""
+    rows = values.detach().reshape(len(values), -1)
+    low, high = rows.amin(dim=1).cpu().numpy(), rows.amax(dim=1).cpu().numpy()
+    return np.stack([low, high], axis=1)
+
+
 def watched(artifact: Artifact, engine: Engine) -> Engine:
     """`engine`, watched where it is int8 and the artifact says what its calibration frames spanned.
 
@@ -91,7 +146,11 @@ def watched(artifact: Artifact, engine: Engine) -> Engine:
         ArtifactError: the artifact's calibration is damaged.
     """
     record = load_calibration(artifact) if precision_of(engine) == "int8" else None
-    return engine if record is None else WatchedEngine(engine, record.spans)
+    if record is None:
+        return engine
+    if isinstance(engine, DeviceEngine):
+        return WatchedDeviceEngine(engine, record.spans)
+    return WatchedEngine(engine, record.spans)
 
 
 def count_anew(engine: Engine | None) -> None:

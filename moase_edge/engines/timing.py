@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from moase_edge.artifact.manifest import Precision
 from moase_edge.engines.base import Engine
+from moase_edge.engines.tensorrt.device import find_device
 from moase_edge.errors import EngineError, GateError
 from moase_edge.metrics.processor import processor_name
 
@@ -51,8 +52,13 @@ def measure(
         spent_ms = (
             interleaved_ms(engines, image, rounds=rounds, warm_up=warm_up, seconds=seconds) if engines else {}
         )
-        where = processor_name()
-        return {name: Measured(spent_ms[name], f"{engines[name].name} on {where}") for name in spent_ms}
+        return {name: Measured(spent_ms[name], place_of(engines[name])) for name in spent_ms}
+
+
+def place_of(engine: Engine) -> str:
+    """What runs an engine and on what: "ONNX Runtime 1.32 (CUDA) on NVIDIA L4"; the processor without a GPU."""
+    gpu = find_device() if any(word in engine.name for word in ("(CUDA", "(TENSORRT", "TensorRT")) else None
+    return f"{engine.name} on {processor_name() if gpu is None else gpu.gpu}"
 
 
 def interleaved_ms(

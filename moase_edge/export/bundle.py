@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Callable
 from contextlib import closing
@@ -10,20 +9,24 @@ from pathlib import Path
 
 import torch
 
-from moase_edge.adapt.sidecar import Sidecar, new_sidecar
+from moase_edge.adapt.sidecar import new_sidecar
 from moase_edge.artifact.files import new_folder, refuse_existing, refuse_unnamed
 from moase_edge.artifact.manifest import EngineEntry, SourceStatisticsEntry
 from moase_edge.artifact.parity_probe import PARITY_PROBE_FILE, PROBE_FRAMES, save_parity_probe
 from moase_edge.artifact.store import MANIFEST, Artifact, load_artifact
-from moase_edge.calib.source_data import open_source_data, write_source_statistics
+from moase_edge.calib.engine_parity import Reference, moved
+from moase_edge.calib.pictures import Pictures, pictures_at, seeded_pictures
+from moase_edge.calib.representative import Representative, representative_frames
+from moase_edge.calib.search import dealt
+from moase_edge.calib.source_data import open_source_data, plain_name, write_source_statistics
+from moase_edge.config.calib import RepresentativeSettings, SearchSettings
 from moase_edge.config.names import LowerPrecision
 from moase_edge.engines.base import Engine
 from moase_edge.engines.onnx_runtime import OnnxRuntimeEngine, require_onnxruntime
 from moase_edge.errors import GateError
-from moase_edge.export.candidates import GRAPH_FILE, Reference, open_twin
+from moase_edge.export.candidates import GRAPH_FILE, open_twin
 from moase_edge.export.onnx import export_onnx
-from moase_edge.export.parity import ParityReport, check_parity, perturb
-from moase_edge.export.pictures import Pictures, pictures_at, seeded_pictures
+from moase_edge.export.parity import ParityReport, check_parity
 from moase_edge.export.plan_targets import PlanBuild, plan_builds, plan_options
 from moase_edge.export.plans import build_plans
 from moase_edge.export.precision import PrecisionBench, Settled, wanted_precisions
@@ -35,7 +38,6 @@ from moase_edge.models.split import sidecar_spec, sidecar_state, tensor_specs
 from moase_edge.models.steer import cut
 
 ONNX_FILE = GRAPH_FILE
-_CALIBRATION_FRAMES = 256
 
 logger = logging.getLogger(__name__)
 
@@ -158,18 +160,20 @@ def _settle(
     calibration = None
     if request.calib_data is not None:
         announce("reading the calibration frames")
-        calibration = pictures_at(request.calib_data, preprocess, _CALIBRATION_FRAMES)
+        with open_source_data(request.calib_data) as frames:
+            calibration = representative_frames(frames, preprocess, RepresentativeSettings())
     noise = seeded_pictures(preprocess, request.precisions.seeded_frames, seed=request.seed)
-    probe = (calibration or noise).spread(PROBE_FRAMES).frames
+    shown = _shown(built, calibration) or noise
+    probe = (noise if calibration is None else shown).spread(PROBE_FRAMES).frames
     save_parity_probe(probe, [engine.run(image) for image in probe], folder / PARITY_PROBE_FILE)
     if not wanted:
         return Settled((EngineEntry(file=ONNX_FILE, opset=opset),))
     bench = PrecisionBench(
         folder,
         opset,
-        Reference(engine, _moved(built), _shown(built, calibration) or noise),
+        Reference(engine, moved(built.sidecar, request.seed), shown),
         request.precisions,
-        calibration=() if calibration is None else calibration.frames,
+        calibration=calibration,
         quantise=request.quantise,
         announce=announce,
     )
@@ -179,18 +183,12 @@ def _settle(
     return bench.undecided(wanted) if builds else bench.fastest(wanted)
 
 
-def _moved(built: Built) -> Sidecar:
-    """The sidecar away from its start, where a gradient reaches one projection of each expert alone."""
-    moved = copy.deepcopy(built.sidecar)
-    perturb(moved, torch.Generator().manual_seed(built.request.seed))
-    return moved
-
-
-def _shown(built: Built, calibration: Pictures | None) -> Pictures | None:
-    """The pictures that precisions are compared on: calibration frames, else source images, else none."""
+def _shown(built: Built, calibration: Representative | None) -> Pictures | None:
+    """The pictures that precisions are compared on: held-out calibration frames, else source images, else none."""
     count, source = built.request.precisions.frames, built.request.source_data
     if calibration is not None:
-        return calibration.spread(count)
+        held = dealt(calibration.frames, SearchSettings().hold_out)[1] or calibration.frames
+        return Pictures(tuple(held), plain_name(calibration.coverage.source)).spread(count)
     return None if source is None else pictures_at(source, built.backbone.preprocess, count)
 
 

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
-from numpy.typing import NDArray
-
-from moase_edge.adapt.sidecar import Sidecar
+from moase_edge.artifact.calibration import save_calibration
 from moase_edge.artifact.manifest import EngineParity, Precision
+from moase_edge.calib.engine_parity import EngineComparison, Reference
+from moase_edge.calib.representative import Representative
 from moase_edge.config.calib import QuantiseSettings
 from moase_edge.config.names import LowerPrecision
 from moase_edge.config.precision import HalfPrecision, HalfStrategy, ParityThresholds
 from moase_edge.engines.base import Engine
 from moase_edge.engines.onnx_runtime import OnnxRuntimeEngine, available_providers
 from moase_edge.errors import EngineError
-from moase_edge.export.engine_parity import EngineComparison, FrameRun, compare_runs, run_frames
 from moase_edge.export.half import WIDE_NODES, half_graph
-from moase_edge.export.pictures import Pictures
 from moase_edge.export.rounded import rounded_graph
 from moase_edge.report.files import write_bytes_atomic
 
@@ -55,26 +51,6 @@ def graph_file(precision: Precision) -> str:
     return GRAPH_FILE if precision == "fp32" else f"backbone.{precision}.onnx"
 
 
-class Reference:
-    """What the fp32 engine makes of the frames that every candidate is compared on.
-
-    Args:
-        engine: in fp32.
-        sidecar: away from its start (see `run_frames`).
-        pictures: what is compared on.
-    """
-
-    def __init__(self, engine: Engine, sidecar: Sidecar, pictures: Pictures) -> None:
-        self.frames, self.title = pictures.frames, pictures.title
-        self._sidecar = sidecar
-        self._runs: list[FrameRun] = run_frames(engine, sidecar, self.frames)
-
-    def compare(self, engine: Engine, thresholds: ParityThresholds) -> EngineComparison:
-        """Run the frames through another engine and compare."""
-        found = run_frames(engine, self._sidecar, self.frames)
-        return compare_runs(found, self._runs, thresholds, head=self._sidecar.spec.classes > 0)
-
-
 def half_candidate(
     precision: HalfPrecision, folder: Path, reference: Reference, thresholds: ParityThresholds
 ) -> Candidate:
@@ -97,18 +73,29 @@ def int8_candidate(
     reference: Reference,
     thresholds: ParityThresholds,
     *,
-    calibration: Sequence[NDArray[np.float32]],
+    chosen: Representative,
     settings: QuantiseSettings,
+    hold_out: int,
 ) -> Candidate:
-    """Write the fp32 graph's twin in int8, with ranges from calibration frames.
+    """Write the fp32 graph's twin in int8, and calibration.json, which a run is watched by.
+
+    Args:
+        chosen: frames for the ranges; one in `hold_out` judges them.
 
     Raises:
         CalibrationError: frames or a graph that cannot be used.
     """
-    from moase_edge.calib.quantise import quantise
+    from moase_edge.calib.int8_record import record_of
+    from moase_edge.calib.search import int8_as_set
 
-    done = quantise(folder / GRAPH_FILE, folder / graph_file("int8"), calibration, settings)
-    form = {"settings": settings.model_dump(), "share_of_multiply_adds": done.share, "frames": len(calibration)}
+    paths = (folder / GRAPH_FILE, folder / graph_file("int8"))
+    found = int8_as_set(*paths, chosen.frames, settings, hold_out=hold_out, head=reference.head)
+    save_calibration(record_of(found, chosen, max_drop=None), folder)
+    form = {
+        "settings": settings.model_dump(),
+        "share_of_multiply_adds": found.quantised.share,
+        "frames": found.ranging,
+    }
     return _compared("int8", folder, reference, thresholds, form)
 
 

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from moase_edge.adapt.sidecar import Sidecar, Taps
 from moase_edge.artifact.manifest import ParityFigures
 from moase_edge.artifact.specs import TOKEN_MEANS, SidecarSpec
+from moase_edge.calib.adapter_gradients import deviation, logits_and_gradients, perturb
 from moase_edge.engines.base import Engine, Tensors
-from moase_edge.moase.adapter import MoaseAdapter, adapters_of
+from moase_edge.moase.adapter import MoaseAdapter
 from moase_edge.moase.inject import inject
 
 TOLERANCE = 1e-4
 IMAGES = 4
-_PERTURBATION_STD = 0.02
-_PSEUDO_LABEL = 3
 # Of the shift that steering is checked with, in spreads of a block's token means over channels.
 _SHIFT_STD = 0.5
 
@@ -101,17 +97,9 @@ def check_parity(
             found.update(compare_adapted(model, image, outputs, state, name))
         if TOKEN_MEANS in outputs:
             found.update(compare_steered(model, image, engine, draw_shift(outputs, generator), sidecar.spec))
-        for quantity, deviation in found.items():
-            deviations.setdefault(quantity, []).append(deviation)
+        for quantity, value in found.items():
+            deviations.setdefault(quantity, []).append(value)
     return ParityReport(deviations)
-
-
-@torch.no_grad()
-def perturb(sidecar: Sidecar, generator: torch.Generator) -> None:
-    """Move every adapter weight away from its start, so that each part of the adapter takes part."""
-    for adapter in adapters_of(sidecar):
-        for weight in adapter.parameters():
-            weight.add_(_PERTURBATION_STD * torch.randn(weight.shape, generator=generator))
 
 
 def compare_frozen(model: nn.Module, image: Tensor, outputs: Tensors, spec: SidecarSpec) -> dict[str, float]:
@@ -194,20 +182,3 @@ def compare_adapted(
         f"logits.{state}": deviation(split_logits, logits),
         f"gradients.{state}": max(map(deviation, split_gradients, gradients)),
     }
-
-
-def logits_and_gradients(module: nn.Module, forward: Callable[[], Tensor]) -> tuple[Tensor, list[Tensor]]:
-    """One forward and backward pass; gradients of the adapters' weights in the order of the blocks."""
-    weights = [weight.requires_grad_(True) for adapter in adapters_of(module) for weight in adapter.parameters()]
-    logits = forward()
-    label = torch.full((logits.shape[0],), _PSEUDO_LABEL % logits.shape[1])
-    gradients = torch.autograd.grad(F.cross_entropy(logits, label), weights, allow_unused=True)
-    pairs = zip(gradients, weights, strict=True)
-    return logits.detach(), [torch.zeros_like(w) if g is None else g for g, w in pairs]
-
-
-def deviation(found: Tensor | NDArray[np.float32], expected: Tensor) -> float:
-    """Euclidean norm of the difference over that of `expected`; of the difference alone where that is zero."""
-    reference = expected.detach().double()
-    difference = torch.as_tensor(found).detach().double() - reference
-    return float(difference.norm() / (reference.norm() or 1.0))

@@ -9,18 +9,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from moase_edge.artifact.calibration import CALIBRATION_FILE
 from moase_edge.artifact.manifest import EngineEntry, Precision
-from moase_edge.config.calib import QuantiseSettings
+from moase_edge.calib.engine_parity import Reference
+from moase_edge.calib.representative import Representative
+from moase_edge.config.calib import QuantiseSettings, SearchSettings
 from moase_edge.config.names import LowerPrecision, PrecisionChoice
 from moase_edge.config.precision import PrecisionSettings
 from moase_edge.engines.timing import Measured, fastest, measure
 from moase_edge.errors import CalibrationError, ConfigError, GateError
 from moase_edge.export.candidates import (
     Candidate,
-    Reference,
     graph_file,
     half_candidate,
     int8_candidate,
@@ -85,7 +84,7 @@ class PrecisionBench:
         opset: of that graph.
         reference: of the fp32 engine.
         settings: thresholds and timing.
-        calibration: frames for int8's ranges.
+        calibration: frames for int8's ranges; None without.
         quantise: settings of int8.
         announce: is told what comes now.
     """
@@ -97,7 +96,7 @@ class PrecisionBench:
         reference: Reference,
         settings: PrecisionSettings,
         *,
-        calibration: Sequence[NDArray[np.float32]] = (),
+        calibration: Representative | None = None,
         quantise: QuantiseSettings | None = None,
         announce: Callable[[str], None],
     ) -> None:
@@ -154,8 +153,15 @@ class PrecisionBench:
         thresholds = self._settings.thresholds[precision]
         if precision != "int8":
             return half_candidate(precision, self._folder, self._reference, thresholds)
+        if self._calibration is None:
+            raise CalibrationError("int8 takes its ranges from frames: name some hundred with --calib-data.")
         return int8_candidate(
-            self._folder, self._reference, thresholds, calibration=self._calibration, settings=self._quantise
+            self._folder,
+            self._reference,
+            thresholds,
+            chosen=self._calibration,
+            settings=self._quantise,
+            hold_out=SearchSettings().hold_out,
         )
 
     def _holding(self, precisions: Sequence[LowerPrecision]) -> tuple[list[Candidate], dict[str, Any]]:
@@ -175,7 +181,9 @@ class PrecisionBench:
         return holding, evidence
 
     def _drop(self, candidate: Candidate, evidence: dict[str, Any], reason: str) -> None:
-        (self._folder / candidate.file).unlink(missing_ok=True)
+        of_int8 = [CALIBRATION_FILE] if candidate.precision == "int8" else []
+        for name in (candidate.file, *of_int8):
+            (self._folder / name).unlink(missing_ok=True)
         evidence[candidate.precision].update(kept=False, reason=reason)
         logger.info("%s is dropped: %s", candidate.precision, reason)
 

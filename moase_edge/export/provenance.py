@@ -54,7 +54,7 @@ def identity_of(
         "backbone": weights_hash(model.state_dict()),
         "sidecar": weights_hash(sidecar.state_dict()),
         "split": spec.model_dump(mode="json"),
-        "moase": moase.model_dump(mode="json"),
+        "moase": _moase(moase),
         "preprocess": preprocess.model_dump(mode="json"),
         "precision": "fp32",
     }
@@ -62,6 +62,16 @@ def identity_of(
     if steer:
         parts["steerable"] = True
     return hashlib.sha256(canonical_json(parts)).hexdigest()
+
+
+def _moase(moase: MoaseSettings) -> dict[str, object]:
+    """As it is hashed: what came later only where it is set, so that older artifacts keep their identity."""
+    later = {name for name in ("sdd_share", "without") if getattr(moase, name) == _default(name)}
+    return moase.model_dump(mode="json", exclude=later)
+
+
+def _default(name: str) -> object:
+    return MoaseSettings.model_fields[name].default
 
 
 def reproduce_script(
@@ -99,8 +109,10 @@ def reproduce_script(
     lines = ["#!/bin/sh", "# Makes this artifact again. It was made with:"]
     lines += [f"#   {name} {version}" for name, version in sorted(provenance.versions.items())]
     lines += ["set -eu"]
-    if moase.eta != MoaseSettings().eta:
-        lines += [_say(f"eta {moase.eta} can only be set from Python"), "exit 2"]
+    for name in ("eta", "sdd_share", "without"):
+        if (value := getattr(moase, name)) != _default(name):
+            said = ", ".join(value) if isinstance(value, tuple) else value
+            lines += [_say(f"{name} {said} can only be set from Python"), "exit 2"]
     line = shlex.join(command)
     if provenance.weights == "checkpoint":
         note = f"the checkpoint {provenance.checkpoint}, sha256 {provenance.checkpoint_sha256}"

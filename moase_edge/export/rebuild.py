@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from moase_edge.artifact.manifest import EngineEntry
 from moase_edge.artifact.replace import replace_artifact
 from moase_edge.artifact.store import Artifact, load_artifact
+from moase_edge.engines.tensorrt.fit import differences
 from moase_edge.errors import ConfigError
 from moase_edge.export.plan_targets import PlanBuild, PlanRequest, plan_builds
 from moase_edge.export.plans import build_plans, plan_entry
@@ -48,15 +49,23 @@ def rebuild_artifact(
 def lacking_plans(
     artifact: Artifact, builds: tuple[PlanBuild, ...], request: PlanRequest
 ) -> list[tuple[PlanBuild, EngineEntry]]:
-    """Builds, each with a graph, of which the artifact has no plan that was made the same way."""
+    """Builds, each with a graph, of which the artifact has no plan that was made the same way and runs here."""
     engines = artifact.manifest.engines
-    made = [_recipe(entry) for entry in engines]
     wanted = [(build, graph) for build in builds for graph in artifact.manifest.plan_graphs()]
     return [
         (build, graph)
         for build, graph in wanted
-        if _recipe(plan_entry(graph, build, request.settings)) not in made
+        if not any(
+            _recipe(entry) == _recipe(plan_entry(graph, build, request.settings)) and _runs(entry, build)
+            for entry in engines
+        )
     ]
+
+
+def _runs(entry: EngineEntry, build: PlanBuild) -> bool:
+    """Whether a plan is taken by the device that the build is for; so it is, where that is not at hand."""
+    flavour, device = build.flavour, build.device
+    return device is None or not differences(entry, flavour.name, flavour.version, device)
 
 
 def _recipe(entry: EngineEntry) -> dict[str, Any] | None:
@@ -84,6 +93,15 @@ def _add(
         made += build_plans(
             building, [graph], [build], request.settings, announce=announce, source=artifact.folder
         )
-    names = {entry.file for entry in made}
     announce("writing the artifact")
-    return {"engines": (*(entry for entry in artifact.manifest.engines if entry.file not in names), *made)}
+    return {"engines": _beside(artifact.manifest.engines, made)}
+
+
+def _beside(engines: Sequence[EngineEntry], made: Sequence[EngineEntry]) -> tuple[EngineEntry, ...]:
+    """With each new plan behind the engines of its precision, because precisions stand in the order of choice."""
+    names = {entry.file for entry in made}
+    found = [entry for entry in engines if entry.file not in names]
+    for plan in made:
+        places = [place for place, entry in enumerate(found) if entry.precision == plan.precision]
+        found.insert(max(places, default=len(found) - 1) + 1, plan)
+    return tuple(found)

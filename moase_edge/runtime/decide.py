@@ -14,12 +14,12 @@ from moase_edge.artifact.cache import Cache, cache_folder
 from moase_edge.artifact.manifest import EngineEntry, Precision
 from moase_edge.artifact.parity_probe import load_parity_probe
 from moase_edge.artifact.replace import replace_artifact
-from moase_edge.artifact.store import Artifact
+from moase_edge.artifact.store import Artifact, load_artifact
 from moase_edge.config.precision import PrecisionSettings
-from moase_edge.engines.choose import Choice, Machine, choices
+from moase_edge.engines.choose import GRAPH_RUNNERS, Choice, Machine, choices
 from moase_edge.engines.open import open_choice, survey
 from moase_edge.engines.timing import fastest, measure
-from moase_edge.errors import ConfigError, EngineError, StorageError
+from moase_edge.errors import ArtifactError, ConfigError, EngineError, StorageError
 
 _KIND = "decision"
 
@@ -36,7 +36,8 @@ def decide_precision(
     """The artifact with the fastest engine first, and what was measured; as it is where nothing is open.
 
     Every precision is measured with the engine that `auto` would take of it. The decision is put into the artifact
-    (a new folder, swapped in by rename), or into the user's cache where its place cannot be written.
+    (a new folder, swapped in by rename), or into the user's cache where its place cannot be written, and where the
+    artifact has plans of which none runs here: it was made for another device, which decides for itself.
 
     Args:
         threads: of ONNX Runtime on the CPU.
@@ -55,14 +56,38 @@ def decide_precision(
         return _decided(artifact, json.loads(found)["engines"])
     logger.warning("measuring which of the artifact's precisions is the fastest on this device, this once")
     engines = _measured(artifact, machine, settings or PrecisionSettings(), threads)
+    if not _made_for_another(artifact, machine) and (written := _written(artifact, engines)) is not None:
+        return decide_precision(written, threads=threads, settings=settings, cache=cache)
+    plain = [entry.model_dump(mode="json") for entry in engines]
+    kept.store(_KIND, facts, json.dumps({"engines": plain}).encode())
+    return _decided(artifact, plain)
+
+
+def _made_for_another(artifact: Artifact, machine: Machine) -> bool:
+    """Whether there are plans, and none that runs here."""
+    engines = artifact.manifest.engines
+    planned = any(entry.built_for is not None for entry in engines)
+    return planned and all(choice.runner in GRAPH_RUNNERS for choice in choices(engines, machine))
+
+
+def _written(artifact: Artifact, engines: tuple[EngineEntry, ...]) -> Artifact | None:
+    """The artifact with the decision, or what another process put in its place meanwhile; None for neither.
+
+    Raises:
+        ArtifactError: it was changed otherwise.
+    """
     fields = {"engines": engines, "undecided": False}
     try:
         return replace_artifact(artifact, lambda _building: fields)
     except (StorageError, ConfigError) as exc:
         logger.info("the decision is kept in the cache: %s", exc)
-    plain = [entry.model_dump(mode="json") for entry in engines]
-    kept.store(_KIND, facts, json.dumps({"engines": plain}).encode())
-    return _decided(artifact, plain)
+        return None
+    except ArtifactError:
+        there = load_artifact(artifact.folder)
+        if there.manifest == artifact.manifest:
+            raise
+        logger.info("another process has replaced %s meanwhile; its artifact is taken", artifact.folder)
+        return there
 
 
 def _facts(artifact: Artifact, machine: Machine) -> dict[str, object]:

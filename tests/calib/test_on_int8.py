@@ -11,12 +11,16 @@ import pytest
 
 from moase_edge.artifact.calibration import CALIBRATION_FILE, load_calibration
 from moase_edge.artifact.store import MANIFEST, Artifact, load_artifact, write_manifest
+from moase_edge.calib import on_int8
 from moase_edge.calib.command import Int8Request, make_int8
 from moase_edge.calib.on_int8 import INT8_FILE, labels_of, read_labels
 from moase_edge.calib.representative import Coverage, Representative
+from moase_edge.config.precision import THRESHOLDS, ParityThresholds, PrecisionSettings
+from moase_edge.engines.choose import Machine, choices
 from moase_edge.engines.open import open_engine
 from moase_edge.engines.ranges import WatchedEngine, counts_outside, watched
 from moase_edge.errors import ArtifactError, CalibrationError, ConfigError, GateError
+from moase_edge.metrics.processor import processor_name
 from moase_edge.runtime.pipeline import Pipeline
 
 
@@ -64,6 +68,10 @@ def test_an_int8_engine_is_added_with_its_record_and_statistics(
     ]
     assert [of.precision for of in artifact.manifest.source_statistics] == ["fp32", "int8"]
     assert artifact.manifest.identity == load_artifact(steerable_artifact).manifest.identity
+    parity = artifact.manifest.engines[0].parity
+    assert parity is not None
+    assert (parity.passed, parity.measured_on.endswith("20 frames of source0")) == (True, True)
+    assert 0 < parity.gradients < THRESHOLDS["int8"].gradients
 
 
 def test_the_record_says_what_is_int8_and_what_it_costs(calibrated: tuple[Path, Path]) -> None:
@@ -123,7 +131,7 @@ def test_a_second_one_needs_force(folder: Path, source_digits: Path) -> None:
 def test_force_replaces_it_and_what_was_made_of_it(folder: Path, source_digits: Path) -> None:
     request = Int8Request(str(source_digits), method="minmax", max_drop=20)
     written, _ = make_int8(load_artifact(folder), request, force=True)
-    assert [entry.precision for entry in written.manifest.engines] == ["fp32", "int8"]
+    assert [entry.precision for entry in written.manifest.engines] == ["int8", "fp32"], "it keeps its place"
     assert [of.precision for of in written.manifest.source_statistics] == ["fp32"]
     assert not (folder / "source_stats.int8.safetensors").exists()
     load_artifact(folder)
@@ -140,6 +148,29 @@ def test_a_budget_that_no_mixture_meets_leaves_the_artifact_as_it_was(
         make_int8(load_artifact(folder), request)
     assert content(folder) == before
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_an_engine_that_fails_parity_is_refused_and_the_artifact_stays(
+    folder: Path, source_digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    never = ParityThresholds(cosine=1, relative_error=0, gradients=0, top1_agreement=1)
+    monkeypatch.setattr(on_int8, "PrecisionSettings", lambda: PrecisionSettings(thresholds={"int8": never}))
+    before = content(folder)
+    request = Int8Request(str(source_digits), method="minmax", max_drop=20)
+    with pytest.raises(GateError, match=r"parity of int8 with fp32 on 20 frames .* gradients"):
+        make_int8(load_artifact(folder), request, force=True)
+    assert content(folder) == before
+
+
+def test_what_is_to_be_first_stands_before_what_was_measured(folder: Path) -> None:
+    manifest = load_artifact(folder).manifest
+    int8, exact = manifest.engines
+    fast = exact.model_copy(update={"latency_ms": 0.1, "measured_on": f"ONNX Runtime on {processor_name()}"})
+    left_open = manifest.model_copy(update={"engines": (fast, int8), "undecided": True})
+    fields = on_int8.with_int8(left_open, int8, first=True)
+    assert fields == {"engines": (int8, exact), "undecided": False}
+    assert choices(fields["engines"], Machine(processor_name()))[0].entry == int8
+    assert on_int8.with_int8(left_open, int8, first=False) == {"engines": (fast, int8)}
 
 
 @pytest.mark.parametrize("damage", ["{}", "no json"])

@@ -88,6 +88,8 @@ def test_a_video_is_taken_and_only_so_many_frames_of_it(
         (["--source", "two", "--artifact", "absent"], 4, "no artifact at absent"),
         (["--source", "two", "--max-frames", "1"], 2, "--max-frames"),
         ([], 2, "nothing to calibrate: name images of the source domain with --source"),
+        (["--source", "two", "--first", "--method", "mse"], 2, "--method, --first need --calib-data"),
+        (["--calib-data", "two", "--max-frames", "3"], 2, "--max-frames needs --source"),
         (["--calib-data", "absent"], 1, "there is no file or folder 'absent'"),
         (["--calib-data", "empty"], 2, "holds no picture"),
         (["--calib-data", "plain"], 1, "has one colour only"),

@@ -45,6 +45,7 @@ def machine(device: Device | None = None, *providers: Provider, rtx: bool = Fals
 
 FAST = {"latency_ms": 2.0, "measured_on": "TensorRT 10.3.0 (Orin)"}
 SLOW = {**FAST, "latency_ms": 5.0}
+ON_RTX = {"latency_ms": 3.0, "measured_on": "ONNX Runtime 1.32 (CUDA) on NVIDIA GeForce RTX 3060"}
 ON_EPYC = {"latency_ms": 20.0, "measured_on": "ONNX Runtime 1.32 (CPU) on AMD EPYC"}
 TABLE: list[tuple[str, list[EngineEntry], Machine, list[tuple[str, str]]]] = [
     ("only a CPU", [graph()], machine(), [("ort", "fp32")]),
@@ -101,6 +102,18 @@ TABLE: list[tuple[str, list[EngineEntry], Machine, list[tuple[str, str]]]] = [
         [("ort", "fp32")],
     ),
     (
+        "what CUDA took says nothing of the CPU",
+        [graph("fp32", **ON_EPYC), graph("fp16", **ON_RTX)],
+        machine(RTX, "cpu", "cuda"),
+        [("ort-cuda", "fp16"), ("ort", "fp32")],
+    ),
+    (
+        "what the CPU took says nothing of CUDA",
+        [graph("fp16"), graph("fp32", **ON_EPYC)],
+        machine(RTX, "cpu", "cuda"),
+        [("ort-cuda", "fp16"), ("ort", "fp32")],
+    ),
+    (
         "a plan that failed its gate is passed over",
         [graph(), plan("int8", parity=parity(passed=False), **FAST), plan("fp16", parity=parity(), **SLOW)],
         machine(ORIN, trt=True),
@@ -136,6 +149,12 @@ def test_a_name_gives_that_engine_alone_even_if_it_will_not_open() -> None:
     for name, precision in (("ort", "fp32"), ("ort-cuda", "fp32"), ("ort-tensorrt", "fp32"), ("tensorrt", "fp16")):
         (choice,) = choices(entries, machine(), name)  # type: ignore[arg-type]
         assert (choice.runner, choice.entry.precision, choice.reason) == (name, precision, "it was asked for")
+
+
+def test_the_cpu_is_not_given_bfloat16_where_it_can_do_otherwise() -> None:
+    assert choices([graph("bf16"), graph()], machine(), "ort")[0].entry.precision == "fp32"
+    assert choices([graph("bf16"), graph()], machine(), "ort-cuda")[0].entry.precision == "bf16"
+    assert choices([graph("bf16")], machine(), "ort")[0].entry.precision == "bf16"
 
 
 def test_of_plans_that_were_asked_for_one_that_fits_comes_first() -> None:

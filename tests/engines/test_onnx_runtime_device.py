@@ -86,11 +86,11 @@ def test_a_provider_that_is_missing_is_refused(provider: Provider, steerable_art
 
 def test_each_provider_is_given_its_own_options(tmp_path: Path) -> None:
     assert provider_options("cpu", stream=None, graphs=False, cache=None) == {"cpu": {}}
-    on_stream = {"device_id": "0", "user_compute_stream": "7"}
-    assert provider_options("cuda", stream=7, graphs=True, cache=tmp_path) == {
+    on_stream = {"device_id": "1", "user_compute_stream": "7"}
+    assert provider_options("cuda", device=1, stream=7, graphs=True, cache=tmp_path) == {
         "cuda": {**on_stream, "enable_cuda_graph": "1"}
     }
-    assert provider_options("tensorrt", stream=7, graphs=True, cache=tmp_path) == {
+    assert provider_options("tensorrt", device=1, stream=7, graphs=True, cache=tmp_path) == {
         "tensorrt": {
             **on_stream,
             "trt_engine_cache_enable": "1",

@@ -3,15 +3,19 @@ from __future__ import annotations
 import logging
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
+import torch
 
 from moase_edge.artifact.store import load_artifact
 from moase_edge.config.names import EngineName
+from moase_edge.engines import onnx_runtime_device
 from moase_edge.engines.base import precision_of
-from moase_edge.engines.open import open_chosen, open_engine, survey
+from moase_edge.engines.choose import Choice
+from moase_edge.engines.open import open_choice, open_chosen, open_engine, survey
 from moase_edge.errors import EngineError
 
 cpu_only = pytest.mark.skipif(
@@ -83,3 +87,18 @@ def test_a_damaged_engine_file_is_refused_when_hashes_are_not_checked(
     model.write_bytes(model.read_bytes()[:5000])
     with pytest.raises(EngineError, match=r"cannot load .*backbone\.onnx"):
         open_engine(load_artifact(folder, verify=False), "auto", threads=1)
+
+
+def test_what_onnx_runtime_builds_is_kept_by_the_graphs_hash_and_on_its_gpu(
+    digits_artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOASE_EDGE_CACHE", str(tmp_path))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(onnx_runtime_device, "OnnxRuntimeDeviceEngine", lambda _, **options: asked.append(options))
+    artifact = load_artifact(digits_artifact)
+    entry = artifact.manifest.engines[0]
+    open_choice(artifact, Choice("ort-tensorrt", entry, "it was asked for"))
+    kept = tmp_path / "ort-tensorrt" / artifact.manifest.files[entry.file]
+    assert (asked[0]["cache"], asked[0]["device"].index, kept.is_dir()) == (kept, 1, True)

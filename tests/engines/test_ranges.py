@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from moase_edge.engines.base import precision_of
-from moase_edge.engines.ranges import WatchedEngine, count_anew, counts_outside
+from moase_edge.engines.base import DeviceEngine, device_of, precision_of
+from moase_edge.engines.ranges import WatchedDeviceEngine, WatchedEngine, count_anew, counts_outside
 
 SPANS = {"images": (-1.0, 1.0), "mid": (0.0, 10.0), "other": (0.0, 1.0)}
 
@@ -67,6 +68,35 @@ def test_it_is_the_engine_in_everything_else() -> None:
     assert (engine.name, precision_of(engine), engine.rebuilt) == ("doubling", "int8", "yes")
     engine.close()
     assert inner.closed
+
+
+def test_a_steered_run_of_a_frame_that_ran_before_does_not_count() -> None:
+    engine = WatchedEngine(Doubling(), SPANS)
+    engine.run(images(3.0), np.ones((1, 1, 1), np.float32))
+    assert (counts_outside(engine), engine.frames) == ({}, 0)
+
+
+class OnDevice(Doubling):
+    """`Doubling` whose outputs are tensors."""
+
+    device = "cpu"
+
+    def run_on_device(self, images: Any, shift: Any = None) -> dict[str, Any]:
+        return {name: torch.from_numpy(value) for name, value in self.run(images, shift).items()}
+
+
+def test_outputs_that_stay_on_the_device_are_watched_there() -> None:
+    engine = WatchedDeviceEngine(OnDevice(), SPANS)
+    assert isinstance(engine, DeviceEngine)
+    assert device_of(engine) == "cpu"
+    found = engine.run_on_device(images(0.5, 3.0, -0.2, float("nan")))
+    np.testing.assert_allclose(found["mid"][:2].ravel(), [5, 30])
+    engine.run_on_device(images(3.0), np.ones((1, 1, 1), np.float32))
+    assert counts_outside(engine) == {
+        "frames outside the calibrated range of images": 2,
+        "frames outside the calibrated range of mid": 3,
+    }
+    assert engine.frames == 4
 
 
 def test_a_new_count_begins_at_nothing() -> None:

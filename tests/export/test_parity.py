@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from moase_edge.adapt.sidecar import Sidecar
+from moase_edge.calib.adapter_gradients import deviation, perturb
 from moase_edge.engines.base import Tensors
 from moase_edge.engines.pytorch import TorchEngine
-from moase_edge.export.parity import ParityReport, check_parity, deviation, perturb
+from moase_edge.export.parity import ParityReport, check_parity
 from moase_edge.models.split import FrozenBackbone
 from moase_edge.models.steer import SteerableBackbone
 from tests.adapt.backbones import draw, sidecar_of, small_vit

@@ -8,24 +8,31 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto
 
 from moase_edge.adapt.sidecar import load_sidecar
+from moase_edge.artifact.calibration import CALIBRATION_FILE, load_calibration
 from moase_edge.artifact.identity import state_identity
 from moase_edge.artifact.parity_probe import load_parity_probe
 from moase_edge.artifact.source_statistics import load_source_statistics
 from moase_edge.artifact.store import Artifact
+from moase_edge.calib.engine_parity import Reference
+from moase_edge.calib.int8_report import outcome_lines
+from moase_edge.calib.pictures import seeded_pictures
 from moase_edge.config.names import LowerPrecision, PrecisionChoice
 from moase_edge.config.precision import THRESHOLDS, ParityThresholds, PrecisionSettings
 from moase_edge.engines.onnx_runtime import OnnxRuntimeEngine
-from moase_edge.errors import ConfigError, GateError
+from moase_edge.engines.open import open_engine
+from moase_edge.engines.ranges import counts_outside, watched
+from moase_edge.errors import CalibrationError, ConfigError, GateError
 from moase_edge.export.bundle import export_artifact
-from moase_edge.export.candidates import GRAPH_FILE, Reference, half_candidate
-from moase_edge.export.pictures import seeded_pictures
+from moase_edge.export.candidates import GRAPH_FILE, half_candidate
 from moase_edge.export.precision import wanted_precisions
 from moase_edge.export.request import ExportRequest
+from tests.cli.commands import write_pictures
 
 QUICK = {"frames": 8, "seeded_frames": 2, "rounds": 3, "warm_up": 1}
 NEVER = ParityThresholds(cosine=1, relative_error=0, gradients=0, top1_agreement=1)
@@ -163,6 +170,31 @@ def test_wider_strategies_are_tried_before_it_fails(fp16: Artifact, tmp_path: Pa
     assert not half_candidate("fp16", tmp_path, reference, NEVER).parity.passed
 
 
+def test_int8_that_was_asked_for_is_watched_by_a_record_of_its_frames(source_digits: Path, tmp_path: Path) -> None:
+    artifact = export(tmp_path / "digits", "int8", calib_data=str(source_digits), steer=False)
+    record = load_calibration(artifact)
+    assert record is not None
+    assert (record.engine, record.max_drop, record.frames.ranging, record.frames.held_out) == (
+        "backbone.int8.onnx",
+        None,
+        40,
+        20,
+    )
+    parity = artifact.manifest.engines[0].parity
+    assert parity is not None
+    assert parity.measured_on.endswith("7 frames of source0")
+    engine = watched(artifact, open_engine(artifact, precision="int8"))
+    engine.run(np.full((1, 3, 32, 32), 9, np.float32))
+    assert counts_outside(engine)["frames outside the calibrated range of images"] == 1
+    assert "budget" not in " ".join(outcome_lines(record))
+
+
+def test_calibration_frames_of_one_colour_are_refused(tmp_path: Path) -> None:
+    plain = write_pictures(tmp_path / "plain", 3)
+    with pytest.raises(CalibrationError, match="has one colour only"):
+        export(tmp_path / "out", "int8", calib_data=str(plain), steer=False)
+
+
 def test_auto_keeps_the_fastest_measured_and_says_why_it_dropped_the_others(fastest: Artifact) -> None:
     first = fastest.manifest.engines[0]
     found = evidence(fastest)
@@ -172,7 +204,7 @@ def test_auto_keeps_the_fastest_measured_and_says_why_it_dropped_the_others(fast
     assert found["int8"]["kept"] is False
     assert found["int8"]["reason"] == "parity with fp32 does not hold"
     assert found["int8"]["failures"]
-    assert "backbone.int8.onnx" not in fastest.manifest.files
+    assert not {"backbone.int8.onnx", CALIBRATION_FILE} & fastest.manifest.files.keys()
     kept = {entry.precision for entry in fastest.manifest.engines}
     assert "fp32" in kept
     assert found["fp16"]["kept"] is ("fp16" in kept) is ("backbone.fp16.onnx" in fastest.manifest.files)

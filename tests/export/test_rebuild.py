@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from moase_edge.artifact.store import MANIFEST, load_artifact
+from moase_edge.artifact.manifest import EngineEntry
+from moase_edge.artifact.store import MANIFEST, Artifact, load_artifact
 from moase_edge.config.plan import PlanSettings
+from moase_edge.engines.tensorrt.device import Device
+from moase_edge.engines.tensorrt.flavour import Flavour
 from moase_edge.errors import ArtifactError, ConfigError, ExportError
 from moase_edge.export import plans, rebuild
-from moase_edge.export.plan_targets import PlanRequest
+from moase_edge.export.plan_targets import PlanBuild, PlanRequest
 from moase_edge.export.rebuild import rebuild_artifact
 from tests.blocked import run_blocked
 
@@ -76,6 +79,30 @@ def test_a_plan_of_other_settings_takes_the_place_of_one_of_the_same_name(folder
     after = rebuild_artifact(folder, FOR_SM86).manifest
     assert [entry.file for entry in after.engines].count(name) == 1
     assert after.engines == before.engines
+
+
+@pytest.mark.parametrize(("made_with", "lacking"), [("580.10", 0), ("535.1", 0), ("590.2", 1)])
+def test_a_plan_that_this_devices_driver_refuses_counts_as_lacking(
+    made_with: str, lacking: int, steerable_artifact: Path
+) -> None:
+    def build(driver: str) -> PlanBuild:
+        device = Device("NVIDIA L4", "sm89", 24576, {"driver": driver})
+        return PlanBuild(Flavour("tensorrt", None, "10.9.0"), "sm89", device)
+
+    artifact, request = load_artifact(steerable_artifact), PlanRequest("tensorrt")
+    plan = plans.plan_entry(artifact.manifest.engines[0], build(made_with), request.settings)
+    manifest = artifact.manifest.model_copy(update={"engines": (*artifact.manifest.engines, plan)})
+    found = rebuild.lacking_plans(Artifact(artifact.folder, manifest), (build("580.10"),), request)
+    assert len(found) == lacking
+
+
+def test_a_plan_stands_beside_the_engines_of_its_precision() -> None:
+    def entry(name: str, precision: str) -> EngineEntry:
+        return EngineEntry(file=name, precision=precision, opset=18)  # type: ignore[arg-type]
+
+    int8, exact, plan = entry("a", "int8"), entry("b", "fp32"), entry("c", "int8")
+    assert rebuild._beside([int8, exact], [plan]) == (int8, plan, exact)
+    assert rebuild._beside([exact, plan], [plan]) == (exact, plan)
 
 
 def rewrite(folder: Path, **fields: object) -> None:

@@ -11,6 +11,7 @@ import onnx
 import pytest
 
 from moase_edge.artifact.cache import Cache
+from moase_edge.artifact.manifest import BuiltFor, EngineEntry
 from moase_edge.artifact.store import MANIFEST, Artifact, load_artifact, write_manifest
 from moase_edge.config.precision import PrecisionSettings
 from moase_edge.engines import timing
@@ -86,6 +87,34 @@ def test_where_the_folder_cannot_be_written_the_cache_remembers(
         assert order(decided) == ["fp16", "fp32", "bf16"]
     assert len(fp16_is_faster) == 1
     assert load_artifact(undecided.folder).manifest.undecided
+
+
+def test_an_artifact_for_another_device_is_left_to_that_device(
+    undecided: Artifact, fp16_is_faster: list[list[str]], tmp_path: Path
+) -> None:
+    built = BuiltFor(target="sm10", versions={"tensorrt": "10.3.0"})
+    plan = EngineEntry(file="a.engine", runtime="tensorrt", source="backbone.onnx", built_for=built)
+    (undecided.folder / plan.file).write_bytes(b"plan")
+    fields = {**undecided.manifest.model_dump(), "engines": (*undecided.manifest.engines, plan)}
+    (undecided.folder / MANIFEST).unlink()
+    write_manifest(undecided.folder, fields)
+    before = (undecided.folder / MANIFEST).read_bytes()
+    for _ in range(2):
+        decided = decide_precision(
+            load_artifact(undecided.folder), settings=QUICK, cache=Cache(tmp_path / "cache")
+        )
+        assert order(decided)[0] == "fp16"
+    assert (undecided.folder / MANIFEST).read_bytes() == before
+    assert len(fp16_is_faster) == 1
+
+
+def test_of_two_first_runs_the_later_takes_what_the_earlier_wrote(
+    undecided: Artifact, fp16_is_faster: list[list[str]], tmp_path: Path
+) -> None:
+    first = decide_precision(undecided, settings=QUICK, cache=Cache(tmp_path / "one"))
+    second = decide_precision(undecided, settings=QUICK, cache=Cache(tmp_path / "other"))
+    assert second.manifest == first.manifest == load_artifact(undecided.folder).manifest
+    assert len(fp16_is_faster) == 2
 
 
 def test_real_engines_are_measured(undecided: Artifact, tmp_path: Path) -> None:

@@ -39,7 +39,14 @@ def open_plan(artifact: Artifact, entry: EngineEntry, *, graphs: bool = True) ->
     try:
         digest = artifact.manifest.files[entry.file]
         cache = runtime_cache(Cache(cache_folder()), digest, flavour, device)
-        plan = load_plan(path, flavour, folder=artifact.folder, free_bytes=memory.free_bytes, cache=cache)
+        plan = load_plan(
+            path,
+            flavour,
+            folder=artifact.folder,
+            free_bytes=memory.free_bytes,
+            cache=cache,
+            host_code=entry.built_for is not None and entry.built_for.version_compatible,
+        )
         runner = PlanRunner(plan, memory, graphs=graphs)
     except BaseException:
         memory.close()

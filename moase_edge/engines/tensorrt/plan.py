@@ -141,6 +141,7 @@ def load_plan(
     folder: Path,
     free_bytes: Callable[[], int | None] = lambda: None,
     cache: RuntimeCache | None = None,
+    host_code: bool = False,
 ) -> Plan:
     """Deserialise a plan whose manifest entry fits this device (see `refuse_misfit`).
 
@@ -148,6 +149,8 @@ def load_plan(
         folder: of the artifact, for the command that builds the plan again.
         free_bytes: device memory that can be taken.
         cache: for what TensorRT-RTX compiles at the first run; None keeps nothing.
+        host_code: the plan is version compatible: it brings the code of the version that built it, which TensorRT
+            runs only where it is told to; the artifact's hashes vouch for it.
 
     Raises:
         EngineError: the file cannot be read or is no plan of this version, or device memory does not suffice.
@@ -162,6 +165,8 @@ def load_plan(
     log = MessageLog(flavour)
     with translated(f"{flavour.title} cannot load {path}"):
         runtime = flavour.module.Runtime(log.logger)
+        if runtime is not None and host_code:
+            runtime.engine_host_code_allowed = True
         engine = None if runtime is None else runtime.deserialize_cuda_engine(content)
     if engine is None:
         raise EngineError(

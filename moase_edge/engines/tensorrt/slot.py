@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from moase_edge.engines.tensorrt.memory import DeviceMemory, Staged
 from moase_edge.engines.tensorrt.plan import Plan
+from moase_edge.errors import EngineError
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ class Slot:
         """The graph; None where the memory has none, or the plan cannot be captured."""
         try:
             return self._memory.captured(self._enqueue, self._capturable)
-        except RuntimeError as exc:
+        except (RuntimeError, EngineError) as exc:
             logger.warning("no CUDA graph of this plan, it runs without: %s", str(exc).splitlines()[0])
             return None
 

@@ -66,9 +66,11 @@ class Module:
 class Runtime:
     def __init__(self, module: Module, logger: Any) -> None:
         self._module, self._logger = module, logger
+        self.engine_host_code_allowed = False
 
     def deserialize_cuda_engine(self, serialized_engine: bytes) -> Engine | None:
         self._module.calls["deserialize_cuda_engine"] += 1
+        self._module.calls["host code allowed"] += self.engine_host_code_allowed
         if not serialized_engine.startswith(MAGIC):
             self._error("IRuntime::deserializeCudaEngine: Error Code 1: Serialization (magicTag is wrong)")
             return None

@@ -231,6 +231,19 @@ def test_a_plan_that_cannot_be_captured_runs_without_a_graph(
     assert module.streams[-1] == 7, "it runs on the current stream"
 
 
+def test_an_enqueue_that_is_refused_while_capturing_is_no_end_either(
+    graph: Path, reference: OnnxRuntimeEngine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Refusing(GraphMemory):
+        def captured(self, enqueue, capturable):  # type: ignore[no-untyped-def]
+            raise EngineError("TensorRT refused a run")
+
+    runner = runner_over(graph, tmp_path, Refusing(TorchCuda()), Module())
+    found = TensorRtEngine(runner, "plan").run(pictures())
+    np.testing.assert_array_equal(found["logits"], reference.run(pictures())["logits"])
+    assert "runs without: TensorRT refused a run" in caplog.text
+
+
 def test_pycuda_shares_the_primary_context_and_lets_go_of_it(graph: Path, tmp_path: Path) -> None:
     driver, module = Driver(), Module()
     engine = TensorRtEngine(runner_over(graph, tmp_path, PycudaMemory(driver), module), "plan")

@@ -59,6 +59,16 @@ def test_a_plan_tells_its_inputs_outputs_and_batches(steerable_artifact: Path, t
     assert load_plan(fixed, trt(), folder=FOLDER).batch == (4, 4)
 
 
+@pytest.mark.parametrize("allowed", [False, True])
+def test_code_in_a_plan_is_allowed_only_where_its_entry_says_so(
+    allowed: bool, digits_artifact: Path, tmp_path: Path
+) -> None:
+    path = written(tmp_path / "a.engine", plan_of((digits_artifact / "backbone.onnx").read_bytes()))
+    flavour = trt()
+    load_plan(path, flavour, folder=FOLDER, host_code=allowed)
+    assert flavour.module.calls["host code allowed"] == allowed
+
+
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
 def test_a_truncated_plan_is_refused(share: float, digits_artifact: Path, tmp_path: Path) -> None:
     whole = plan_of((digits_artifact / "backbone.onnx").read_bytes())

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from moase_edge.adapt.sidecar import Sidecar, Taps
 from moase_edge.artifact.manifest import EngineParity
+from moase_edge.calib.adapter_gradients import deviation, logits_and_gradients, perturb
+from moase_edge.calib.pictures import Pictures
 from moase_edge.config.precision import ParityThresholds
 from moase_edge.engines.base import Engine, Tensors
 from moase_edge.engines.deviation import (
@@ -25,7 +27,6 @@ from moase_edge.engines.deviation import (
     failures_of,
     median_error,
 )
-from moase_edge.export.parity import deviation, logits_and_gradients
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,6 +115,38 @@ def compare_runs(
         tuple(_gradient_error(one.gradients, other.gradients) for one, other in pairs),
         thresholds,
     )
+
+
+class Reference:
+    """What the fp32 engine makes of the frames that every candidate is compared on.
+
+    Args:
+        engine: in fp32.
+        sidecar: away from its start (see `run_frames`).
+        pictures: what is compared on.
+    """
+
+    def __init__(self, engine: Engine, sidecar: Sidecar, pictures: Pictures) -> None:
+        self.frames, self.title = pictures.frames, pictures.title
+        self._sidecar = sidecar
+        self._runs: list[FrameRun] = run_frames(engine, sidecar, self.frames)
+
+    def compare(self, engine: Engine, thresholds: ParityThresholds) -> EngineComparison:
+        """Run the frames through another engine and compare."""
+        found = run_frames(engine, self._sidecar, self.frames)
+        return compare_runs(found, self._runs, thresholds, head=self.head)
+
+    @property
+    def head(self) -> bool:
+        """Whether the model answers with classes."""
+        return self._sidecar.spec.classes > 0
+
+
+def moved(sidecar: Sidecar, seed: int) -> Sidecar:
+    """A copy away from its start, where a gradient reaches one projection of each expert alone."""
+    away = copy.deepcopy(sidecar)
+    perturb(away, torch.Generator().manual_seed(seed))
+    return away
 
 
 def _gradients(sidecar: Sidecar, outputs: Tensors) -> Tensor | None:
