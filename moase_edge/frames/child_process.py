@@ -28,8 +28,8 @@ from moase_edge.frames.wire import LOST, NEXT, OPENED, PEEK, STATE, Message, unp
 logger = logging.getLogger(__name__)
 
 # The same modules as here, wherever they are, and none of the current folder while it starts.
-# An address with a password in it goes through the pipe alone. Unbuffered, because FFmpeg's reason for a failure is
-# lost otherwise when the child ends.
+# An address with a password in it goes through the pipe alone. Unbuffered: FFmpeg's reason for a failure is lost
+# otherwise when the child ends.
 _PROGRAM = (
     "import json, sys; sys.path[:] = json.loads(sys.stdin.readline()); "
     "from moase_edge.frames.child import main; main()"

@@ -7,6 +7,7 @@ import random
 import shutil
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -181,12 +182,9 @@ def test_a_disk_that_is_full_ends_no_run_and_takes_snapshots_again_once_there_is
         pytest.skip(f"no tmpfs can be mounted here: {mounted.stderr.decode().strip()}")
     try:
         filler = disk / "filler"
-        with filler.open("wb") as file:
-            try:
-                while file.write(b"x" * 4096):
-                    file.flush()
-            except OSError:
-                pass
+        with filler.open("wb", buffering=0) as file, suppress(OSError):
+            while file.write(b"x" * 4096):
+                continue
         run(steerable_artifact, stream, tmp_path / "full", folder=disk / "state")
         said = json.loads((tmp_path / "full" / "summary.json").read_text())["state"]
         assert (said["snapshots_written"], said["snapshots_failed"]) == (0, 1)
