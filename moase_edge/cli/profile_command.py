@@ -125,7 +125,7 @@ def _pipelines(given: ProfileArguments, artifact: Artifact, engine: Engine) -> d
 
 
 def _hints(given: ProfileArguments, artifact: Artifact, engine: Engine, profile: Profile) -> list[str]:
-    host, device = (figures(profile, on_device=on_device)["frozen"] for on_device in (False, True))
+    host, device = (figures(profile, on_device=on_device)["adapting"] for on_device in (False, True))
     medians = ({stage: of["p50"] for stage, of in stages.items()} for stages in (host, device))
     found = (
         _thread_hint(given, artifact, engine),

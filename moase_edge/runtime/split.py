@@ -18,6 +18,7 @@ from moase_edge.adapt.augmented import Rerun
 from moase_edge.adapt.sidecar import Taps
 from moase_edge.adapt.state import LearnedState
 from moase_edge.engines.base import DeviceEngine, Engine, Tensors
+from moase_edge.runtime.device_clock import DeviceClock
 from moase_edge.runtime.device_taps import TAPS, DeviceTaps
 from moase_edge.runtime.method import Prediction, Update
 from moase_edge.runtime.stages import Stages
@@ -60,7 +61,8 @@ class SplitMethod:
     def __init__(self, engine: Engine, adaptation: Adaptation, *, answering: Answering = nullcontext) -> None:
         self._engine, self._answering = engine, answering
         on_device = isinstance(engine, DeviceEngine) and adaptation.device == torch.device(engine.device)
-        self._tapped: Runs = DeviceTaps(engine) if on_device else engine  # type: ignore[arg-type]
+        clock = DeviceClock(torch.cuda) if on_device and adaptation.device.type == "cuda" else None
+        self._tapped: Runs = DeviceTaps(engine, clock) if on_device else engine  # type: ignore[arg-type]
         self._adaptation = adaptation
         self._failed = False
         self._waited = 0  # frames with new content, answered frozen, of which the adaptation was not told yet
@@ -115,7 +117,11 @@ class SplitMethod:
             EngineError: the engine failed; without it there is no answer at all.
         """
         with self._answering():
-            return self._predict(images, stages)
+            prediction = self._predict(images, stages)
+        worked_ms = self._tapped.worked_ms() if isinstance(self._tapped, DeviceTaps) else None
+        if worked_ms is not None:
+            stages.add_device("engine", worked_ms)
+        return prediction
 
     def _predict(self, images: NDArray[np.float32], stages: Stages) -> Prediction:
         if self._failed or not self._adaptation.adapts:
