@@ -93,3 +93,10 @@ def test_the_installed_script_is_the_same_command() -> None:
     (script,) = entry_points(group="console_scripts", name="moase-edge")
     assert script.value == "moase_edge.cli:main"
     assert script.load() is sys.modules["moase_edge.cli"].main
+
+
+def test_python_dash_m_is_the_same_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "moase_edge", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"moase-edge {__version__}\n"
