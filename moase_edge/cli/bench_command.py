@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from moase_edge.bench.on_site import DEFAULT_SEEDS, measure_on_site
 from moase_edge.bench.protocol_choice import LATENCY_AWARE, choosable_options
 from moase_edge.bench.site_report import SUMMARY as SITE_SUMMARY
 from moase_edge.bench.site_report import write_on_site
+from moase_edge.cli.bench import BenchArguments
 from moase_edge.cli.bench_view import BenchView, SiteView, show_lines, show_tables
 from moase_edge.cli.interrupt import ended_by_signals
 from moase_edge.cli.run_command import REPORTS, read_settings
@@ -46,12 +47,56 @@ _MODES = {
     },
     "labelled": {"artifact", "seeds", "settings", "threads", "out", "force"},
 }
-_OPTION_NAMES = {"list_names": "list"}
+# What only `labelled` takes.
+_OF_LABELLED = {"artifact", "force"}
 
 
-def measure(given: Mapping[str, Any], out: Path | None, *, jobs: int) -> None:
+def execute(given: BenchArguments, written: Mapping[str, str]) -> None:
+    """Do what was asked for: list, compare, judge, run an experiment or a benchmark.
+
+    Args:
+        written: the options that stand on the command line, as `given_options` gives them.
+
+    Raises:
+        ConfigError: options that would do nothing, or name nothing; and what each mode refuses.
+    """
+    _refuse_unused(written)
+    if given.list_names:
+        show_names()
+    elif given.compare is not None:
+        show_comparison(*given.compare)
+    elif given.labelled is not None:
+        judge(given.labelled, given, written)
+    elif given.experiment is not None:
+        measure_experiment(given.experiment, given, written)
+    else:
+        measure(benchmark_values(given), given.out, jobs=given.jobs)
+
+
+def benchmark_values(given: BenchArguments) -> dict[str, Any]:
+    """The options in the words of `BenchSettings`."""
+    return {
+        "data": given.data,
+        "backbone": given.backbone,
+        "checkpoint": given.checkpoint,
+        "labels": given.labels,
+        "methods": methods_in(given.methods, source_images=given.source_images),
+        "protocols": protocols_in(given.protocols),
+        "corruptions": corruptions_in(given.corruptions),
+        "severity": given.severity,
+        "pictures": given.pictures,
+        "source_images": given.source_images,
+        "batch_size": given.batch_size,
+        "seeds": seeds_in(given.seeds),
+        "adapt_blocks": given.adapt_blocks,
+        "adapt": learner_settings(given.settings),
+        "threads": given.threads,
+    }
+
+
+def measure(values: Mapping[str, Any], out: Path | None, *, jobs: int) -> None:
     """Run the benchmark, show it, and say where the report is; ends the process if it was interrupted."""
-    settings = load_settings(BenchSettings, given)
+    settings = load_settings(BenchSettings, values)
     folder = out or default_folder(settings)
     cells = cells_of(settings)
     with ended_by_signals(_kept(folder), unwinding=True), BenchView(cells) as view:
@@ -59,18 +104,16 @@ def measure(given: Mapping[str, Any], out: Path | None, *, jobs: int) -> None:
     view.show(report, page)
 
 
-def measure_experiment(
-    name: str, given: Mapping[str, Any], out: Path | None, *, jobs: int, given_options: set[str]
-) -> None:
+def measure_experiment(name: str, given: BenchArguments, written: Collection[str]) -> None:
     """Run an experiment, show what it found, and say where the report is."""
     chosen = experiment_named(name)
     preset: dict[str, Any] = {"methods": chosen.methods, "protocols": chosen.protocols, "steer": chosen.steers}
-    if "corruptions" not in given_options:
+    if "corruptions" not in written:
         preset["corruptions"] = chosen.corruptions
-    settings = load_settings(BenchSettings, {**given, **preset})
-    folder = out or default_folder(settings)
+    settings = load_settings(BenchSettings, {**benchmark_values(given), **preset})
+    folder = given.out or default_folder(settings)
     with ended_by_signals(_kept(folder), unwinding=True), BenchView(cells_of(settings)) as view:
-        report, study, page = run_experiment(chosen, settings, folder, jobs=jobs, on_progress=view.progress)
+        report, study, page = run_experiment(chosen, settings, folder, jobs=given.jobs, on_progress=view.progress)
     show_lines(chosen.question.splitlines())
     view.show(report, page)
     show_tables([study.table])
@@ -93,50 +136,36 @@ def show_comparison(a: Path, b: Path) -> None:
     show_tables(comparison.tables)
 
 
-def judge(
-    folder: Path,
-    artifact: Path | None,
-    out: Path | None,
-    *,
-    seeds: tuple[int, ...] | None,
-    settings: Path | None,
-    threads: int | None,
-    force: bool,
-) -> None:
+def judge(folder: Path, given: BenchArguments, written: Collection[str]) -> None:
     """Whether adapting pays on labelled pictures of one's own, and where the report is."""
-    place = artifact or newest_artifact()
-    target = out or REPORTS / f"site-{datetime.now():%Y%m%d-%H%M%S}"
-    refuse_existing(target, force=force, marker=SITE_SUMMARY)
-    learner = None if settings is None else read_settings(settings, read_manifest(place).moase.preset)
+    place = given.artifact or newest_artifact()
+    target = given.out or REPORTS / f"site-{datetime.now():%Y%m%d-%H%M%S}"
+    refuse_existing(target, force=given.force, marker=SITE_SUMMARY)
+    learner = None
+    if given.settings is not None:
+        learner = read_settings(given.settings, read_manifest(place).moase.preset)
     view = SiteView()
     outcome = measure_on_site(
         folder,
         place,
-        seeds=DEFAULT_SEEDS if seeds is None else seeds,
+        seeds=seeds_in(given.seeds) if "seeds" in written else DEFAULT_SEEDS,
         settings=learner,
-        threads=threads,
+        threads=given.threads if "threads" in written else None,
         on_stage=view.stage,
     )
     view.show(outcome, write_on_site(target, outcome))
 
 
-def refuse_unused(values: Mapping[str, Any], given: set[str]) -> None:
-    """Refuse options that the chosen mode would ignore.
-
-    Args:
-        values: all options by name.
-        given: those that stand on the command line.
-
-    Raises:
-        ConfigError: naming them.
-    """
-    modes = [mode for mode in _MODES if values[mode]]
-    used = _MODES[modes[0]] | {modes[0]} if modes else set(values) - {"artifact", "force"}
-    unused = sorted(given - used)
+def _refuse_unused(written: Mapping[str, str]) -> None:
+    """Refuse options that the chosen mode would ignore."""
+    mode = next((mode for mode in _MODES if mode in written), None)
+    used = set(written) - _OF_LABELLED if mode is None else _MODES[mode] | {mode}
+    unused = sorted(set(written) - used)
     if unused:
-        names = ", ".join(f"--{_OPTION_NAMES.get(name, name).replace('_', '-')}" for name in unused)
-        what = f"--{_OPTION_NAMES.get(modes[0], modes[0])}" if modes else "a benchmark"
-        raise ConfigError(f"{names}: {what} does not use that. Leave it out.")
+        what = "a benchmark" if mode is None else written[mode]
+        raise ConfigError(
+            f"{', '.join(written[name] for name in unused)}: {what} does not use that. Leave it out."
+        )
 
 
 def show_names() -> None:

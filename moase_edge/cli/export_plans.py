@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from moase_edge.cli.given import is_given
+from moase_edge.cli.given import given_options
 from moase_edge.cli.interrupt import ended_by_signals
 from moase_edge.config.names import PlanEngine
 from moase_edge.errors import ConfigError
@@ -19,7 +19,38 @@ if TYPE_CHECKING:
 _INTERRUPTED = "interrupted; the artifact is as it was"
 
 
-def plan_request(engine: PlanEngine, targets: Sequence[str], batch: str, **settings: object) -> PlanRequest:
+@dataclass(frozen=True, slots=True)
+class PlanArguments:
+    """The options of `export` about plans, as given."""
+
+    engine: Annotated[
+        PlanEngine | None,
+        typer.Option(
+            help="Plans beside the ONNX graph: none (ort), of TensorRT proper for the GPU at hand, of "
+            "TensorRT-RTX, or the best that can build here. Default: ort, and auto with --rebuild.",
+            show_default=False,
+        ),
+    ] = None
+    target: Annotated[
+        list[str] | None,
+        typer.Option(help="GPU that plans are for, as sm86; may be repeated. Default: the GPU at hand."),
+    ] = None
+    batch: Annotated[str, typer.Option(help="Frames that a plan takes at once: 4, 1..8 or 1..4..8.")] = "1"
+    workspace_mib: Annotated[
+        int | None, typer.Option(min=1, help="Memory that a layer of a plan may take. Default: all.")
+    ] = None
+    tf32: Annotated[bool, typer.Option("--tf32", help="Plans compute float32 in TF32: faster, less exact.")] = (
+        False
+    )
+    version_compatible: Annotated[
+        bool, typer.Option("--version-compatible", help="Plans that later versions of TensorRT run too.")
+    ] = False
+    hardware_compatible: Annotated[
+        bool, typer.Option("--hardware-compatible", help="Plans that every GPU from Ampere on runs.")
+    ] = False
+
+
+def plan_request(given: PlanArguments, *, rebuilding: bool) -> PlanRequest:
     """The request that these options make.
 
     Raises:
@@ -29,26 +60,33 @@ def plan_request(engine: PlanEngine, targets: Sequence[str], batch: str, **setti
     from moase_edge.config.plan import PlanSettings, parse_batch
     from moase_edge.export.plan_targets import PlanRequest
 
-    plan_settings = load_settings(PlanSettings, {"batch": parse_batch(batch), **settings})
-    if engine == "ort" and plan_settings != PlanSettings():
+    engine: PlanEngine = given.engine or ("auto" if rebuilding else "ort")
+    settings = load_settings(
+        PlanSettings,
+        {
+            "batch": parse_batch(given.batch),
+            "workspace_mib": given.workspace_mib,
+            "tf32": given.tf32,
+            "version_compatible": given.version_compatible,
+            "hardware_compatible": given.hardware_compatible,
+        },
+    )
+    if engine == "ort" and settings != PlanSettings():
         raise ConfigError(
             "batch, workspace and the like are of a plan, and no plan is asked for. Give --engine as well; an "
             "ONNX graph takes any batch."
         )
-    return PlanRequest(engine, tuple(targets), plan_settings)
+    return PlanRequest(engine, tuple(given.target or ()), settings)
 
 
-def refuse_beside_rebuild(context: typer.Context, allowed: Collection[str]) -> None:
-    """Refuse options that `--rebuild` would have to ignore.
+def refuse_beside_rebuild(context: typer.Context) -> None:
+    """Refuse options that `--rebuild` would have to ignore: all but its own and those about plans.
 
     Raises:
         ConfigError: naming them.
     """
-    given = [
-        parameter.opts[0]
-        for parameter in context.command.params
-        if parameter.name not in allowed and is_given(context, parameter.name)
-    ]
+    allowed = {"rebuild", *(option.name for option in fields(PlanArguments))}
+    given = [option for name, option in given_options(context).items() if name not in allowed]
     if given:
         raise ConfigError(
             f"--rebuild keeps the artifact's model and place: leave {', '.join(given)} out, or export anew."

@@ -9,10 +9,15 @@ import typer
 from moase_edge.errors import ConfigError
 
 
-def is_given(context: typer.Context, name: str | None) -> bool:
-    """Whether an option stands on the command line; its default does not count."""
-    source = None if name is None else context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
+def given_options(context: typer.Context) -> dict[str, str]:
+    """What stands on the command line: names of parameters, and how they are written; a default does not count."""
+    written = {of.name: of.opts[0] for of in context.command.params if of.name is not None}
+    sources = {name: context.get_parameter_source(name) for name in written}
+    return {
+        name: written[name]
+        for name, source in sources.items()
+        if source is not None and source.name == "COMMANDLINE"
+    }
 
 
 def refuse_given(context: typer.Context, names: Collection[str], why: str) -> None:
@@ -25,7 +30,6 @@ def refuse_given(context: typer.Context, names: Collection[str], why: str) -> No
     Raises:
         ConfigError: naming those that were given.
     """
-    parameters = context.command.params
-    given = [of.opts[0] for of in parameters if of.name in names and is_given(context, of.name)]
+    given = [option for name, option in given_options(context).items() if name in names]
     if given:
         raise ConfigError(f"{', '.join(given)} {why}. Give that too, or leave {', '.join(given)} out.")

@@ -6,9 +6,7 @@ import json
 import logging
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import typer
@@ -16,7 +14,7 @@ from rich.console import Console
 
 from moase_edge.artifact.files import refuse_existing
 from moase_edge.artifact.store import Artifact, load_artifact, newest_artifact
-from moase_edge.config.names import EngineName
+from moase_edge.cli.profile import ProfileArguments
 from moase_edge.engines.base import Engine, precision_of
 from moase_edge.engines.onnx_runtime import OnnxRuntimeEngine
 from moase_edge.engines.open import open_engine
@@ -42,25 +40,6 @@ from moase_edge.runtime.scheduler import parse_schedule
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class ProfileArguments:
-    """The options of `moase-edge profile`, as given."""
-
-    camera: int | None
-    source: str | None
-    artifact: Path | None
-    engine: EngineName
-    adapt: str
-    threads: int | None
-    window: int
-    warm_up: int
-    max_frames: int
-    gates: tuple[str, ...]
-    out: Path | None
-    force: bool
-    json: bool
-
-
 def execute(given: ProfileArguments) -> None:
     """Open, time, show, write; then judge the gates.
 
@@ -68,7 +47,7 @@ def execute(given: ProfileArguments) -> None:
         ConfigError: options that do not fit, before a model is loaded.
         GateError: a gate is broken; everything is shown and written first.
     """
-    gates = [parse_gate(text) for text in given.gates]
+    gates = [parse_gate(text) for text in given.gate or ()]
     _refuse_useless_work(given)
     artifact = load_artifact(given.artifact or newest_artifact())
     if given.engine == "auto":

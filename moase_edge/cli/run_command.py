@@ -8,20 +8,19 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from moase_edge.artifact.store import DEFAULT_ROOT, read_manifest, usable_artifacts
 from moase_edge.cli.interrupt import ended_by_a_second_signal, ended_by_signals, handling_signals
-from moase_edge.cli.run import INTERRUPTED
-from moase_edge.cli.run_state import StateArguments, open_snapshots, refuse_useless_state
+from moase_edge.cli.run import INTERRUPTED, RunArguments
+from moase_edge.cli.run_state import open_snapshots, refuse_useless_state
 from moase_edge.cli.run_view import RunView
-from moase_edge.cli.run_web import WebArguments, open_web, serving
+from moase_edge.cli.run_web import open_web, serving
 from moase_edge.config.adapt import ADAPT_PRESETS, AdaptSettings
 from moase_edge.config.base import Settings, load_settings
-from moase_edge.config.names import EngineName, Pace, Preset
+from moase_edge.config.names import Preset
 from moase_edge.config.source import SourceSettings
 from moase_edge.errors import ConfigError
 from moase_edge.frames.open import open_source
@@ -43,28 +42,6 @@ from moase_edge.runtime.web.address import WebAddress
 from moase_edge.runtime.web.live import Live
 
 REPORTS = Path("reports")
-
-
-@dataclass(frozen=True, slots=True)
-class RunArguments:
-    """The options of `moase-edge run`, as given."""
-
-    camera: int | None
-    source: str | None
-    pace: Pace | None
-    give_up_after_s: float | None
-    artifact: Path | None
-    engine: EngineName
-    adapt: str
-    budget_ms: float | None
-    settings: Path | None
-    max_frames: int | None
-    threads: int | None
-    emit: str | None
-    report: Path | None
-    force: bool
-    state: StateArguments = field(default_factory=StateArguments)
-    web: WebArguments = field(default_factory=WebArguments)
 
 
 def execute(given: RunArguments) -> None:
@@ -160,7 +137,7 @@ def refuse_useless_work(given: RunArguments) -> None:
         raise ConfigError(
             f"--settings are the learner's, and --adapt {given.adapt} learns nothing. Leave one out."
         )
-    if given.budget_ms is not None and schedule.every is None:
+    if frame_budget_ms(given.budget_ms, given.fps) is not None and schedule.every is None:
         raise ConfigError(
             f"a budget is for updates, and --adapt {given.adapt} makes none. Leave --budget-ms and --fps out."
         )
@@ -182,7 +159,7 @@ def open_pipeline(given: RunArguments) -> Pipeline:
         engine=given.engine,
         settings=settings,
         threads=given.threads,
-        budget_ms=given.budget_ms,
+        budget_ms=frame_budget_ms(given.budget_ms, given.fps),
     )
     if choice:
         pipeline.facts["artifact_choice"] = choice

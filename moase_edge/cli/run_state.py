@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
+from moase_edge.cli.run import StateArguments
 from moase_edge.config.base import load_settings
 from moase_edge.config.state import SnapshotSettings
 from moase_edge.errors import ConfigError
@@ -17,25 +17,14 @@ from moase_edge.runtime.snapshot_folder import DEFAULT_ROOT, SnapshotFolder
 from moase_edge.runtime.snapshots import Position, Snapshots
 
 
-@dataclass(frozen=True, slots=True)
-class StateArguments:
-    """The options of `run` about the state, as given; None where one was left out."""
+def snapshot_settings(given: StateArguments) -> SnapshotSettings:
+    """How often the state is written, and how long it is kept.
 
-    folder: Path | None = None
-    resume: bool = False
-    every_s: float | None = None
-    keep: int | None = None
-    keep_days: int | None = None
-
-    @property
-    def wanted(self) -> bool:
-        """Whether any of them was given: they all mean that a state is kept."""
-        return self != StateArguments()
-
-    def settings(self) -> SnapshotSettings:
-        """How often it is written, and how long it is kept."""
-        named = {"every_s": self.every_s, "keep": self.keep, "keep_days": self.keep_days}
-        return load_settings(SnapshotSettings, {name: value for name, value in named.items() if value is not None})
+    Raises:
+        ConfigError: out of range.
+    """
+    named = {"every_s": given.every_s, "keep": given.keep, "keep_days": given.keep_days}
+    return load_settings(SnapshotSettings, {name: value for name, value in named.items() if value is not None})
 
 
 def refuse_useless_state(given: StateArguments, adapt: str) -> None:
@@ -44,7 +33,7 @@ def refuse_useless_state(given: StateArguments, adapt: str) -> None:
     Raises:
         ConfigError: the mode learns nothing and goes on from nothing; settings out of range.
     """
-    given.settings()
+    snapshot_settings(given)
     schedule = parse_schedule(adapt)
     if not given.wanted:
         return
@@ -80,6 +69,6 @@ def open_snapshots(
     if writes:
         stack.enter_context(folder.locked(make=True))
     snapshots = Snapshots(
-        folder, method, binding, artifact=artifact.resolve().name, settings=given.settings(), writes=writes
+        folder, method, binding, artifact=artifact.resolve().name, settings=snapshot_settings(given), writes=writes
     )
     return snapshots, snapshots.resume(source) if given.resume else None

@@ -5,22 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 
 from moase_edge.cli.extras import needing
+from moase_edge.cli.run import WebArguments
 from moase_edge.errors import ConfigError
 from moase_edge.frames.source import Source
 from moase_edge.runtime.pipeline import Pipeline
 from moase_edge.runtime.web.address import TOKEN_VARIABLE, WebAddress, listen
 from moase_edge.runtime.web.live import Live
-
-
-@dataclass(frozen=True, slots=True)
-class WebArguments:
-    """The options of `run` about the browser view, as given; None where one was left out."""
-
-    address: str | None = None
-    token: str | None = field(default=None, repr=False)
 
 
 def open_web(given: WebArguments, stack: ExitStack) -> WebAddress | None:
