@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from moase_edge.adapt.augmented import Rerun, augmented_frames
-from moase_edge.adapt.parts import distance, experts_of, names_to_train, trained_parts
+from moase_edge.adapt.parts import distance, train_only, weights_of
 from moase_edge.adapt.reservoir import Reservoir
 from moase_edge.adapt.sidecar import Sidecar, Taps
 from moase_edge.adapt.state import AdaptedState
@@ -24,9 +24,9 @@ from moase_edge.moase.choice import choose
 from moase_edge.moase.objectives import FeatureMoments, Views, choose_objectives
 from moase_edge.moase.objectives.entropy import softmax_entropy
 from moase_edge.moase.policy import AugmentPolicy
-from moase_edge.moase.proximal import PROXIMAL_FORMS
+from moase_edge.moase.proximal import pull_toward
 from moase_edge.moase.restore import restore_at_random
-from moase_edge.moase.step import StepReport, forward_and_adapt
+from moase_edge.moase.step import StepLoss, StepReport, forward_and_adapt
 from moase_edge.moase.teacher import make_teacher, update_teacher
 
 # Updates from one measurement of the distances to the next: they read every trained weight, and move slowly.
@@ -89,28 +89,23 @@ class Learner:
         reservoir_capacity: int = 64,
         seed: int = 0,
     ) -> None:
-        self.student = sidecar.requires_grad_(False)
-        for part in trained_parts(sidecar, train):
-            part.requires_grad_(True)
-        self.teacher = make_teacher(sidecar)
-        self.source = make_teacher(sidecar)
-        names = names_to_train(self.student, train)
-        self._trained: list[Tensor] = [self.student.get_parameter(name) for name in names]
-        self._averaged: list[Tensor] = [self.teacher.get_parameter(name) for name in names]
-        self._original: list[Tensor] = [self.source.get_parameter(name) for name in names]
+        names = train_only(sidecar, train)
+        copies = sidecar, make_teacher(sidecar), make_teacher(sidecar)
+        self.student, self.teacher, self.source = copies
+        self._trained, self._averaged, self._original = (weights_of(copy, names) for copy in copies)
         self._optimizer = torch.optim.Adam(self._trained, lr=lr, betas=betas, fused=True)
-        self._objectives, self._moments = choose_objectives(objectives, source), source
         self._view, self._view_strength = choose("view", VIEWS, view), view_strength
         self._augmented = augmented_frames(view, view_strength, augment_policy, seed=seed)
-        self._pull = self._pull_toward(proximal_anchor, proximal, proximal_weight)
+        anchor = choose("anchor of the HP loss", {"source": self.source, "teacher": self.teacher}, proximal_anchor)
+        pull = pull_toward(anchor, self.student, form=proximal, weight=proximal_weight)
+        self._loss = StepLoss(choose_objectives(objectives, source), source, pull)
         self._alpha, self._max_grad_norm = alpha, max_grad_norm
         self._restore_probability, self._source_averaging = restore_probability, source_averaging
         self._seed = seed
         self._generator = torch.Generator(device=self._trained[0].device).manual_seed(seed)
         self._batch_from_reservoir = batch_from_reservoir
         self._reservoir = self._new_reservoir(reservoir_capacity) if batch_from_reservoir else None
-        self._clock = 0
-        self.updates = 0
+        self._clock = self.updates = 0
 
     @property
     def augments(self) -> bool:
@@ -152,12 +147,10 @@ class Learner:
         return forward_and_adapt(
             partial(self.student, view),
             teacher,
+            self._loss,
             trained=self._trained,
             averaged=self._averaged,
             optimizer=self._optimizer,
-            objectives=self._objectives,
-            source=self._moments,
-            proximal=self._pull,
             alpha=self._alpha,
             max_grad_norm=self._max_grad_norm,
             toward_source=self._average_with_source if self._source_averaging else None,
@@ -260,14 +253,6 @@ class Learner:
     def _new_reservoir(self, capacity: int) -> Reservoir:
         spec = self.student.spec
         return Reservoir(capacity, spec.tap_tokens, spec.channels, device=self._trained[0].device)
-
-    def _pull_toward(self, anchor: str, form: str, weight: float) -> Callable[[], Tensor] | None:
-        anchors = {"source": self.source, "teacher": self.teacher}
-        reference = experts_of(choose("anchor of the HP loss", anchors, anchor))
-        distance = choose("form of the HP loss", {"none": None, **PROXIMAL_FORMS}, form)
-        if distance is None or not weight:
-            return None
-        return lambda: weight * distance(experts_of(self.student), reference)
 
     def _average_with_source(self) -> None:
         update_teacher(self._trained, self._original, 1 - self._source_averaging)

@@ -9,9 +9,7 @@ from torch import Tensor, nn
 
 from moase_edge.adapt.sidecar import Sidecar
 from moase_edge.errors import ConfigError
-from moase_edge.moase.adapter import adapters_of
 from moase_edge.moase.choice import choose
-from moase_edge.moase.experts import Experts
 
 
 def trained_parts(sidecar: Sidecar, train: Sequence[str]) -> list[nn.Module]:
@@ -28,12 +26,15 @@ def trained_parts(sidecar: Sidecar, train: Sequence[str]) -> list[nn.Module]:
     return [module for name in train for module in choose("part", parts, name) if module is not None]
 
 
-def names_to_train(sidecar: Sidecar, train: Sequence[str]) -> list[str]:
-    """Names of the weights that need a gradient, in the sidecar's order.
+def train_only(sidecar: Sidecar, train: Sequence[str]) -> list[str]:
+    """Freeze a sidecar but for these parts, and return the names of what learns, in its order.
 
     Raises:
-        ConfigError: there are none; names the parts that were asked for.
+        ConfigError: another part, or none of them has weights; names those that were asked for.
     """
+    sidecar.requires_grad_(False)
+    for part in trained_parts(sidecar, train):
+        part.requires_grad_(True)
     names = [name for name, p in sidecar.named_parameters() if p.requires_grad]
     if not names:
         raise ConfigError(
@@ -43,9 +44,9 @@ def names_to_train(sidecar: Sidecar, train: Sequence[str]) -> list[str]:
     return names
 
 
-def experts_of(sidecar: Sidecar) -> list[Experts]:
-    """The experts of every adapter, in order."""
-    return [adapter.experts for adapter in adapters_of(sidecar)]
+def weights_of(sidecar: Sidecar, names: Sequence[str]) -> list[Tensor]:
+    """The weights of these names, in their order."""
+    return [sidecar.get_parameter(name) for name in names]
 
 
 def distance(first: Sequence[Tensor], second: Sequence[Tensor]) -> float:

@@ -90,3 +90,8 @@ class MoaseAdapter(nn.Module):
 def adapters_of(module: nn.Module) -> Iterator[MoaseAdapter]:
     """All MoASE adapters inside a module, in the order of its blocks."""
     return (part for part in module.modules() if isinstance(part, MoaseAdapter))
+
+
+def experts_of(module: nn.Module) -> list[Experts]:
+    """The experts of every adapter inside a module, in order."""
+    return [adapter.experts for adapter in adapters_of(module)]

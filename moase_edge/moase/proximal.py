@@ -11,8 +11,10 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from moase_edge.moase.adapter import experts_of
+from moase_edge.moase.choice import choose
 from moase_edge.moase.experts import Experts
 
 ProximalForm = Callable[[Sequence[Experts], Sequence[Experts]], Tensor]
@@ -55,3 +57,22 @@ PROXIMAL_FORMS: dict[str, ProximalForm] = {
     "expert-norm": expert_norm,
     "tensor-norm": tensor_norm,
 }
+
+
+def pull_toward(anchor: nn.Module, student: nn.Module, *, form: str, weight: float) -> Callable[[], Tensor] | None:
+    """The weighted HP term between the experts of two modules, which may both go on changing.
+
+    Args:
+        form: one of `PROXIMAL_FORMS`, or "none".
+
+    Returns:
+        What computes it, with gradients of the student's; None where there is none.
+
+    Raises:
+        ConfigError: another form.
+    """
+    distance = choose("form of the HP loss", {"none": None, **PROXIMAL_FORMS}, form)
+    if distance is None or not weight:
+        return None
+    pulled, reference = experts_of(student), experts_of(anchor)
+    return lambda: weight * distance(pulled, reference)

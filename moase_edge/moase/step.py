@@ -30,16 +30,36 @@ class StepReport:
     grad_norm: float
 
 
+@dataclass(frozen=True, slots=True)
+class StepLoss:
+    """What a step minimises.
+
+    Attributes:
+        objectives: with their weights.
+        source: moments of the source domain's features, for objectives that need them.
+        proximal: the weighted HP term, or None.
+    """
+
+    objectives: Sequence[tuple[Objective, float]]
+    source: FeatureMoments | None = None
+    proximal: Callable[[], Tensor] | None = None
+
+    def __call__(self, student: Views, teacher: Views) -> tuple[Tensor, Tensor]:
+        """The weighted sum with the HP term, and that term alone."""
+        parts = [weight * objective(student, teacher, self.source) for objective, weight in self.objectives]
+        loss = torch.stack(parts).sum()
+        pull = self.proximal() if self.proximal is not None else loss.new_zeros(())
+        return loss + pull, pull
+
+
 def forward_and_adapt(
     student: Callable[[], Views],
     teacher: Views,
+    loss: StepLoss,
     *,
     trained: Sequence[Tensor],
     averaged: Sequence[Tensor],
     optimizer: Optimizer,
-    objectives: Sequence[tuple[Objective, float]],
-    source: FeatureMoments | None = None,
-    proximal: Callable[[], Tensor] | None = None,
     alpha: float,
     max_grad_norm: float,
     toward_source: Callable[[], None] | None = None,
@@ -53,9 +73,6 @@ def forward_and_adapt(
         student: computes the student's views of this batch, with gradients.
         teacher: the teacher's views of the same frames, from before this update.
         trained, averaged: parameters that the optimiser owns, and the teacher's counterparts in the same order.
-        objectives: with their weights.
-        source: moments of the source domain's features, for objectives that need them.
-        proximal: the weighted HP term, or None.
         alpha: share of the teacher that stays, 0..1.
         max_grad_norm: the gradient is scaled down to this norm; infinity never scales.
         toward_source: run after the optimiser and before the teacher's average, as ROID's average with the source.
@@ -65,9 +82,7 @@ def forward_and_adapt(
         AdaptationError: loss or gradient is not finite.
     """
     optimizer.zero_grad(set_to_none=True)
-    views = student()
-    loss = torch.stack([weight * objective(views, teacher, source) for objective, weight in objectives]).sum()
-    refuse_non_finite(report := _backward(loss, proximal, trained, max_grad_norm))
+    refuse_non_finite(report := _backward(*loss(student(), teacher), trained, max_grad_norm))
     optimizer.step()
     if toward_source is not None:
         toward_source()
@@ -77,12 +92,8 @@ def forward_and_adapt(
     return report
 
 
-def _backward(
-    loss: Tensor, proximal: Callable[[], Tensor] | None, trained: Sequence[Tensor], max_grad_norm: float
-) -> StepReport:
-    """Leave the gradient of the loss and the HP term in `trained`, clipped."""
-    pull = proximal() if proximal is not None else loss.new_zeros(())
-    loss = loss + pull
+def _backward(loss: Tensor, pull: Tensor, trained: Sequence[Tensor], max_grad_norm: float) -> StepReport:
+    """Leave the gradient of the loss in `trained`, clipped; `pull` is the HP term in the loss."""
     loss.backward()  # type: ignore[no-untyped-call]
     grad_norm = torch.nn.utils.clip_grad_norm_(trained, max_grad_norm)
     return StepReport(loss=float(loss.detach()), proximal=float(pull.detach()), grad_norm=float(grad_norm))

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from moase_edge.adapt.learner import Learner
-from moase_edge.adapt.parts import experts_of
 from moase_edge.adapt.sidecar import Sidecar, Taps
 from moase_edge.config.moase import MoaseSettings
 from moase_edge.errors import AdaptationError, ConfigError
+from moase_edge.moase.adapter import experts_of
 from tests.adapt.backbones import random_taps, sidecar_of, small_vit
 from tests.adapt.learners import (
     BUSY,

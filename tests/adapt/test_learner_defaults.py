@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from moase_edge.adapt.learner import Learner
-from moase_edge.adapt.parts import experts_of
 from moase_edge.adapt.sidecar import Sidecar, Taps
 from moase_edge.adapt.views import channel_dropout
 from moase_edge.config.adapt import ADAPT_PRESETS
 from moase_edge.config.names import Preset
+from moase_edge.moase.adapter import experts_of
 from moase_edge.moase.proximal import PROXIMAL_FORMS
 from moase_edge.moase.restore import restore_at_random
 from moase_edge.moase.teacher import make_teacher

@@ -13,7 +13,7 @@ from torch.optim import SGD, Adam, Optimizer
 
 from moase_edge.errors import AdaptationError
 from moase_edge.moase.objectives import FeatureMoments, Objective, Views
-from moase_edge.moase.step import StepReport, forward_and_adapt
+from moase_edge.moase.step import StepLoss, StepReport, forward_and_adapt
 
 INFINITY = math.inf
 TEACHER = Views(logits=torch.zeros(1, 2), features=torch.zeros(1, 1))
@@ -41,14 +41,12 @@ def adapt(
     return forward_and_adapt(
         lambda: Views(logits=loss(weight), features=weight),
         TEACHER,
+        StepLoss(objectives or [(total, 1.0)], source, proximal),
         trained=[weight],
         averaged=[average],
         optimizer=optimizer,
-        objectives=objectives or [(total, 1.0)],
-        proximal=proximal,
         alpha=alpha,
         max_grad_norm=max_grad_norm,
-        source=source,
         toward_source=toward_source,
         restore=restore,
     )

@@ -49,8 +49,13 @@ def all_finite(values: Tensor, failures: dict[str, int]) -> bool:
     """Whether a batch can be learned from; counted where it cannot, so that no weight becomes NaN."""
     if bool(torch.isfinite(values).all()):
         return True
-    failures[NON_FINITE] = failures.get(NON_FINITE, 0) + 1
+    count_non_finite(failures)
     return False
+
+
+def count_non_finite(failures: dict[str, int]) -> None:
+    """Once more nothing was learned, because the step would not have been finite."""
+    failures[NON_FINITE] = failures.get(NON_FINITE, 0) + 1
 
 
 def take_step(optimizer: Optimizer, lr: float) -> None:

@@ -13,6 +13,7 @@ from moase_edge.adapt.sidecar import Sidecar, Taps
 from moase_edge.engines.base import Engine
 from moase_edge.errors import ConfigError
 from moase_edge.moase.objectives import FeatureMoments
+from moase_edge.runtime.method import Prediction
 from moase_edge.runtime.stages import Stages
 
 # Of the source images, which may be too many for one batch.
@@ -35,6 +36,11 @@ def see(engine: Engine, sidecar: Sidecar, images: NDArray[np.float32], stages: S
     with stages.timed("sidecar"):
         views = sidecar(Taps(torch.from_numpy(outputs["mid"]), torch.from_numpy(outputs["out"])))
     return Seen(views.features, views.logits, outputs["logits"])
+
+
+def split_prediction(logits: Tensor, seen: Seen, memory: object = None) -> Prediction:
+    """Logits (B, K) made from what was seen as a prediction; the frozen answer comes with it."""
+    return Prediction(logits.numpy(), seen.frozen_logits, np.ones(len(logits), dtype=bool), memory)
 
 
 def source_features(engine: Engine, sidecar: Sidecar, images: NDArray[np.float32]) -> Tensor:

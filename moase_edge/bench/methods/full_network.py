@@ -11,18 +11,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from moase_edge.bench.methods.answered import NON_FINITE
+from moase_edge.bench.methods.answered import count_non_finite, whole_network_prediction
 from moase_edge.bench.subject import Subject
 from moase_edge.config.adapt import ADAPT_PRESETS, AdaptSettings
 from moase_edge.config.moase import MoaseSettings
 from moase_edge.config.names import Preset
 from moase_edge.errors import AdaptationError
-from moase_edge.moase.adapter import MoaseAdapter, adapters_of
+from moase_edge.moase.adapter import MoaseAdapter
 from moase_edge.moase.inject import inject
 from moase_edge.moase.objectives import Objective, Views, choose_objectives
-from moase_edge.moase.proximal import PROXIMAL_FORMS
+from moase_edge.moase.proximal import pull_toward
 from moase_edge.moase.restore import restore_at_random
-from moase_edge.moase.step import forward_and_adapt
+from moase_edge.moase.step import StepLoss, forward_and_adapt
 from moase_edge.moase.teacher import make_teacher
 from moase_edge.runtime.method import Prediction, Update
 from moase_edge.runtime.stages import Stages
@@ -60,6 +60,9 @@ class FullNetworkMethod:
         self._original = [weight.detach().clone() for weight in self._trained]
         self._optimizer = torch.optim.Adam(self._trained, lr=settings.lr, betas=settings.betas, fused=True)
         self._settings = settings
+        self._pull = pull_toward(
+            self.teacher, self.student, form=settings.proximal, weight=settings.proximal_weight
+        )
         self._objectives = choose_objectives(settings.objectives, None)
         self._generator = torch.Generator().manual_seed(settings.seed)
         self.name = f"full network, {moase.preset}"
@@ -72,7 +75,7 @@ class FullNetworkMethod:
         frames = torch.from_numpy(images)
         with stages.timed("engine"):
             logits = self.teacher(frames)
-        return Prediction(logits.numpy(), None, np.ones(len(images), dtype=bool), (frames, logits))
+        return whole_network_prediction(logits, (frames, logits))
 
     def learn(self, prediction: Prediction) -> Update | None:
         """One step of the whole student on the batch that was answered; None where it would not be finite."""
@@ -88,17 +91,16 @@ class FullNetworkMethod:
             report = forward_and_adapt(
                 student,
                 teacher,
+                StepLoss(objectives, proximal=self._pull),
                 trained=self._trained,
                 averaged=self._averaged,
                 optimizer=self._optimizer,
-                objectives=objectives,
-                proximal=self._pull if settings.proximal != "none" else None,
                 alpha=settings.alpha,
                 max_grad_norm=settings.max_grad_norm,
                 restore=self._restore if settings.restore_probability else None,
             )
         except AdaptationError:
-            self.failures[NON_FINITE] = self.failures.get(NON_FINITE, 0) + 1
+            count_non_finite(self.failures)
             return None
         return {"loss": report.loss, "proximal": report.proximal, "grad_norm": report.grad_norm}
 
@@ -108,10 +110,6 @@ class FullNetworkMethod:
     def _views(self, frames: Tensor) -> Views:
         logits = self.student(frames)
         return Views(logits=logits, features=logits)
-
-    def _pull(self) -> Tensor:
-        student, teacher = ([a.experts for a in adapters_of(m)] for m in (self.student, self.teacher))
-        return self._settings.proximal_weight * PROXIMAL_FORMS[self._settings.proximal](student, teacher)
 
     def _restore(self) -> None:
         probability = self._settings.restore_probability

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from moase_edge.adapt.sidecar import Sidecar
-from moase_edge.bench.methods.features import see
+from moase_edge.bench.methods.features import see, split_prediction
 from moase_edge.bench.subject import Subject
 from moase_edge.engines.base import Engine
 from moase_edge.runtime.method import Prediction, Update
@@ -59,7 +59,7 @@ class Lame:
         with stages.timed("sidecar"):
             affinity = knn_affinity(seen.features, self._settings.neighbours)
             logits = assign(F.softmax(seen.logits, dim=-1), affinity, self._settings)
-        return Prediction(logits.numpy(), seen.frozen_logits, np.ones(len(images), dtype=bool))
+        return split_prediction(logits, seen)
 
     def learn(self, prediction: Prediction) -> Update | None:  # noqa: ARG002 - part of the protocol
         """Nothing is learned."""

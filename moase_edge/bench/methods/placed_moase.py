@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from moase_edge.bench.methods.answered import NON_FINITE
+from moase_edge.bench.methods.answered import count_non_finite, whole_network_prediction
 from moase_edge.bench.subject import Subject
 from moase_edge.config.adapt import AdaptSettings
 from moase_edge.config.moase import MoaseSettings
@@ -19,8 +19,8 @@ from moase_edge.errors import AdaptationError, ConfigError
 from moase_edge.moase.adapter import MoaseAdapter, adapters_of
 from moase_edge.moase.inject import MoaseBlock
 from moase_edge.moase.objectives import FeatureMoments, Views, choose_objectives
-from moase_edge.moase.proximal import PROXIMAL_FORMS
-from moase_edge.moase.step import forward_and_adapt
+from moase_edge.moase.proximal import pull_toward
+from moase_edge.moase.step import StepLoss, forward_and_adapt
 from moase_edge.moase.teacher import make_teacher
 from moase_edge.runtime.method import Prediction, Update
 from moase_edge.runtime.stages import Stages
@@ -57,13 +57,12 @@ class PlacedMoase:
     ) -> None:
         self.student = _with_adapters(model.requires_grad_(False), blocks, moase, seed)
         self.teacher = make_teacher(self.student)
-        self._first, self._source, self._settings = blocks[0], source, settings
-        self._anchor = make_teacher(self.student)
-        self._trained, self._averaged, self._original = map(
-            _weights_of, (self.student, self.teacher, self._anchor)
-        )
+        self._first, self._settings = blocks[0], settings
+        anchor = make_teacher(self.student)
+        self._trained, self._averaged, self._original = map(_weights_of, (self.student, self.teacher, anchor))
         self._optimizer = torch.optim.Adam(self._trained, lr=settings.lr, betas=settings.betas, fused=True)
-        self._objectives = choose_objectives(settings.objectives, source)
+        pull = pull_toward(anchor, self.student, form=settings.proximal, weight=settings.proximal_weight)
+        self._loss = StepLoss(choose_objectives(settings.objectives, source), source, pull)
         self.name = f"MoASE beside {len(blocks)} blocks"
         self.failures: dict[str, int] = {}
         self.rollbacks = 0
@@ -79,7 +78,7 @@ class PlacedMoase:
         with stages.timed("engine"):
             tokens = enter(self.student, torch.from_numpy(images), self._first)
             views = leave(self.teacher, tokens, self._first)
-        return Prediction(views.logits.numpy(), None, np.ones(len(images), dtype=bool), (tokens, views))
+        return whole_network_prediction(views.logits, (tokens, views))
 
     def learn(self, prediction: Prediction) -> Update | None:
         """One step of the adapters on the batch that was answered; None where it would not be finite."""
@@ -89,27 +88,21 @@ class PlacedMoase:
             report = forward_and_adapt(
                 partial(leave, self.student, tokens, self._first),
                 teacher,
+                self._loss,
                 trained=self._trained,
                 averaged=self._averaged,
                 optimizer=self._optimizer,
-                objectives=self._objectives,
-                source=self._source,
-                proximal=self._pull if settings.proximal != "none" else None,
                 alpha=settings.alpha,
                 max_grad_norm=settings.max_grad_norm,
                 toward_source=self._toward_source if settings.source_averaging else None,
             )
         except AdaptationError:
-            self.failures[NON_FINITE] = self.failures.get(NON_FINITE, 0) + 1
+            count_non_finite(self.failures)
             return None
         return {"loss": report.loss, "grad_norm": report.grad_norm}
 
     def close(self) -> None:
         """Nothing to release."""
-
-    def _pull(self) -> Tensor:
-        student, anchor = ([a.experts for a in adapters_of(m)] for m in (self.student, self._anchor))
-        return self._settings.proximal_weight * PROXIMAL_FORMS[self._settings.proximal](student, anchor)
 
     @torch.no_grad()
     def _toward_source(self) -> None:

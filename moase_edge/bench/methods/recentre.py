@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from moase_edge.adapt.sidecar import Sidecar
-from moase_edge.bench.methods.features import linear_head, see, source_mean
+from moase_edge.bench.methods.features import linear_head, see, source_mean, split_prediction
 from moase_edge.bench.subject import Subject
 from moase_edge.engines.base import Engine
 from moase_edge.runtime.method import Prediction, Update
@@ -58,7 +58,7 @@ class Recentre:
         with stages.timed("sidecar"):
             shift = advance(self._mean, seen.features, self._momentum) - self._source_mean
             logits = self._head(seen.features - shift)
-        return Prediction(logits.numpy(), seen.frozen_logits, np.ones(len(images), dtype=bool), seen.features)
+        return split_prediction(logits, seen, seen.features)
 
     def learn(self, prediction: Prediction) -> Update:
         """Keep the mean that the batch leads to."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from moase_edge.adapt.sidecar import Sidecar
-from moase_edge.bench.methods.features import Seen, linear_head, see
+from moase_edge.bench.methods.features import Seen, linear_head, see, split_prediction
 from moase_edge.bench.methods.losses import softmax_entropy
 from moase_edge.bench.subject import Subject
 from moase_edge.engines.base import Engine
@@ -101,7 +101,7 @@ class T3a:
         with stages.timed("sidecar"):
             supports = self._supports.added(seen.features, seen.logits, self._kept)
             logits = seen.features @ supports.templates.T
-        return Prediction(logits.numpy(), seen.frozen_logits, np.ones(len(images), dtype=bool), seen)
+        return split_prediction(logits, seen, seen)
 
     def learn(self, prediction: Prediction) -> Update:
         """Keep the batch's supports."""
