@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from moase_edge.data.protocols import PROTOCOLS, protocol_options
+from moase_edge.data.unknown import does_not_exist
 from moase_edge.errors import ConfigError
 
 LATENCY_AWARE = "latency_aware"
@@ -48,7 +48,7 @@ def parse_protocol(text: str) -> ProtocolChoice:
     latency_aware = name == LATENCY_AWARE
     stream = str(given.pop(_OVER, "single_frame")) if latency_aware else name
     if stream not in PROTOCOLS:
-        raise ConfigError(_unknown(stream))
+        raise ConfigError(does_not_exist("protocol", stream, (*PROTOCOLS, LATENCY_AWARE)))
     known = choosable_options(stream)
     for key in given:
         if key not in known:
@@ -87,10 +87,3 @@ def _value(text: str) -> int | float | str:
         except ValueError:
             continue
     return text
-
-
-def _unknown(name: str) -> str:
-    known = (*PROTOCOLS, LATENCY_AWARE)
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"protocol {name!r} does not exist; {hint}expected one of {', '.join(known)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from functools import partial
 
 import numpy as np
@@ -12,6 +11,7 @@ from moase_edge.data.corruptions import CORRUPTIONS, ConstantSet, corrupt
 from moase_edge.data.corruptions.corruption import check_severity
 from moase_edge.data.labelled import Domain
 from moase_edge.data.shifts import SHIFTS, shift
+from moase_edge.data.unknown import does_not_exist
 from moase_edge.errors import ConfigError
 
 CLEAN = "clean"
@@ -37,16 +37,9 @@ def computed_domain(name: str, severity: int, *, constants: ConstantSet | None =
     elif name in SHIFTS:
         apply = partial(_shifted, name=name, severity=severity)
     else:
-        raise ConfigError(unknown_domain(name, (CLEAN, *CORRUPTIONS, *SHIFTS)))
+        raise ConfigError(does_not_exist("corruption", name, (CLEAN, *CORRUPTIONS, *SHIFTS)))
     # Partials of functions, not closures: a stream has to travel to another process.
     return Domain(name, apply, severity=severity, at=partial(computed_domain, name, constants=constants))
-
-
-def unknown_domain(name: str, known: tuple[str, ...]) -> str:
-    """What to say of a corruption or shift that does not exist, given those that do."""
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"corruption {name!r} does not exist; {hint}expected one of {', '.join(known)}"
 
 
 def _corrupted(

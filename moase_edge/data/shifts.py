@@ -6,7 +6,6 @@ from what cameras do; no benchmark defines them.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 
 from moase_edge.data.corruptions.corruption import Image, Levels, check_image, check_severity
+from moase_edge.data.unknown import does_not_exist
 from moase_edge.errors import ConfigError
 
 # Share by which the gains of red and blue move apart; a third of it moves green. 0.6 is about daylight's balance
@@ -73,9 +73,7 @@ def shift(image: Image, name: str, strength: int, rng: np.random.Generator) -> I
         ConfigError: also for an unknown name.
     """
     if name not in SHIFTS:
-        near = difflib.get_close_matches(str(name), SHIFTS, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ConfigError(f"shift {name!r} does not exist; {hint}expected one of {', '.join(SHIFTS)}")
+        raise ConfigError(does_not_exist("shift", name, SHIFTS))
     return SHIFTS[name](image, strength, rng)
 
 

@@ -6,7 +6,6 @@ statistics agree with the published package, and what deviates.
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 import numpy as np
@@ -35,6 +34,7 @@ from moase_edge.data.corruptions.digital import (
 )
 from moase_edge.data.corruptions.noise import GAUSSIAN_NOISE, IMPULSE_NOISE, SHOT_NOISE, SPECKLE_NOISE
 from moase_edge.data.corruptions.weather import FOG, FROST, SNOW, SPATTER
+from moase_edge.data.unknown import does_not_exist
 from moase_edge.errors import ConfigError
 
 __all__ = [
@@ -111,11 +111,5 @@ def corrupt(
     """
     corruption = CORRUPTIONS.get(name)
     if corruption is None:
-        raise ConfigError(_unknown(name))
+        raise ConfigError(does_not_exist("corruption", name, CORRUPTIONS))
     return corruption(image, severity, rng, constants=constants)
-
-
-def _unknown(name: str) -> str:
-    near = difflib.get_close_matches(str(name), CORRUPTIONS, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"corruption {name!r} does not exist; {hint}expected one of {', '.join(CORRUPTIONS)}"

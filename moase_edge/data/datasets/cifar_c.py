@@ -15,8 +15,9 @@ from moase_edge.data.corruptions import CORRUPTIONS, MAX_SEVERITY
 from moase_edge.data.corruptions.corruption import check_severity
 from moase_edge.data.datasets.dataset import DataSet, MissingPictures
 from moase_edge.data.datasets.picture_file import entries
-from moase_edge.data.domains import CLEAN, unknown_domain
+from moase_edge.data.domains import CLEAN
 from moase_edge.data.labelled import Domain, LabelledPictures, Pictures
+from moase_edge.data.unknown import does_not_exist
 from moase_edge.errors import ConfigError, SourceError
 
 CIFAR10_NAMES = (
@@ -126,7 +127,8 @@ class CifarDomains:
         if name == CLEAN:
             raise ConfigError(_no_clean(self.root))
         if name not in self.corruptions:
-            raise ConfigError(f"{unknown_domain(name, self.corruptions)}, which are those in {self.root}")
+            unknown = does_not_exist("corruption", name, self.corruptions)
+            raise ConfigError(f"{unknown}, which are those in {self.root}")
         path = self.root / f"{name}.npy"
         _check_array(path, self.count * MAX_SEVERITY)
         pictures = NpyPictures(path, (severity - 1) * self.count, self.count)

@@ -16,9 +16,10 @@ from moase_edge.data.corruptions.corruption import check_severity
 from moase_edge.data.datasets.classes import check_several_classes, classes_of_folders
 from moase_edge.data.datasets.dataset import DataSet, MissingPictures
 from moase_edge.data.datasets.picture_file import FilePictures, folder_names, picture_names
-from moase_edge.data.domains import CLEAN, unknown_domain
+from moase_edge.data.domains import CLEAN
 from moase_edge.data.fit import fit_to_model
 from moase_edge.data.labelled import Domain, LabelledPictures, Pictures
+from moase_edge.data.unknown import does_not_exist
 from moase_edge.errors import ConfigError
 
 # How the published pictures were cut from ImageNet's before they were corrupted: shorter side to 256, centre 224.
@@ -95,7 +96,8 @@ class ImageNetDomains:
         if name == CLEAN:
             raise ConfigError(_no_clean(self.root))
         if name not in self.corruptions:
-            raise ConfigError(f"{unknown_domain(name, self.corruptions)}, which are those in {self.root}")
+            unknown = does_not_exist("corruption", name, self.corruptions)
+            raise ConfigError(f"{unknown}, which are those in {self.root}")
         folder = self.root / name / str(severity)
         if not folder.is_dir():
             found = ", ".join(_severities(folder.parent))

@@ -6,7 +6,6 @@ latency-aware protocol is none of these: it is a clock, and can be laid over any
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,6 +16,7 @@ from moase_edge.data.protocols.clips import ClipOrder, clips
 from moase_edge.data.protocols.correlated import class_sorted, dirichlet
 from moase_edge.data.protocols.shuffled import jumps, mixed
 from moase_edge.data.protocols.stream import Fit, Stream
+from moase_edge.data.unknown import does_not_exist
 from moase_edge.errors import ConfigError
 
 __all__ = ["PROTOCOLS", "ClipOrder", "Fit", "Stream", "make_protocol", "protocol_options"]
@@ -62,8 +62,6 @@ def protocol_options(name: str) -> dict[str, Any]:
         ConfigError: an unknown name, with the nearest one and all there are.
     """
     if name not in PROTOCOLS:
-        near = difflib.get_close_matches(str(name), PROTOCOLS, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ConfigError(f"protocol {name!r} does not exist; {hint}expected one of {', '.join(PROTOCOLS)}")
+        raise ConfigError(does_not_exist("protocol", name, PROTOCOLS))
     parameters = inspect.signature(PROTOCOLS[name]).parameters.values()
     return {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
