@@ -9,6 +9,7 @@ from moase_edge.data.labelled import Domain, PictureSet, deal
 from moase_edge.data.protocols.stream import (
     Chance,
     Fit,
+    Order,
     Schedule,
     Stream,
     at_least,
@@ -44,7 +45,7 @@ def continual(
         ConfigError: arguments out of range, or domains that do not belong to `images`.
     """
     images = chosen_pictures(images, domains, seed=seed, limit=limit)
-    schedule = _rounds(len(images), len(domains), seed=seed, rounds=1)
+    schedule = Schedule.in_turn(len(domains), _shuffled(images), seed=seed)
     return make_stream("continual", images, domains, schedule, seed=seed, settings={"limit": limit}, fit=fit)
 
 
@@ -62,7 +63,7 @@ def single_frame(
     of `continual`; arguments and errors too.
     """
     images = chosen_pictures(images, domains, seed=seed, limit=limit)
-    schedule = _rounds(len(images), len(domains), seed=seed, rounds=1)
+    schedule = Schedule.in_turn(len(domains), _shuffled(images), seed=seed)
     settings = {"limit": limit}
     return make_stream(
         "single_frame", images, domains, schedule, seed=seed, settings=settings, fit=fit, batch_size=1
@@ -87,7 +88,7 @@ def cyclic(
     """
     at_least(1, rounds=rounds)
     images = chosen_pictures(images, domains, seed=seed, limit=limit)
-    schedule = _rounds(len(images), len(domains), seed=seed, rounds=rounds)
+    schedule = Schedule.in_turn(len(domains), _shuffled(images), seed=seed, rounds=rounds)
     settings = {"limit": limit, "rounds": rounds}
     return make_stream("cyclic", images, domains, schedule, seed=seed, settings=settings, fit=fit, rounds=rounds)
 
@@ -126,14 +127,9 @@ def gradual(
     return make_stream("gradual", images, levels, Schedule.of(visits), seed=seed, settings=settings, fit=fit)
 
 
-def _rounds(pictures: int, domains: int, *, seed: int, rounds: int) -> Schedule:
-    """Every picture once in each domain, round after round; the first does not depend on how many follow."""
-    return Schedule.of(
-        [
-            (visit % domains, generator(seed, Chance.ORDER, visit).permutation(pictures))
-            for visit in range(domains * rounds)
-        ]
-    )
+def _shuffled(images: PictureSet) -> Order:
+    """Every picture once."""
+    return lambda rng: rng.permutation(len(images))
 
 
 def _at(domain: Domain, severity: int) -> Domain:

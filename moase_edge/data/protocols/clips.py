@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from moase_edge.data.chance import generator
 from moase_edge.data.fit import resize
 from moase_edge.data.labelled import Domain, PictureSet
 from moase_edge.data.protocols.correlated import by_class
 from moase_edge.data.protocols.stream import (
-    Chance,
     Fit,
     Schedule,
     Stream,
@@ -60,21 +58,18 @@ def clips(
         ConfigError: as `continual`, or an unknown order.
     """
     at_least(2, frames=frames)
-    if order not in ("class", "shuffled"):
-        raise ConfigError(f"clips have no order {order!r}; expected class or shuffled")
+    _refuse_unknown(order)
     images = chosen_pictures(images, domains, seed=seed, limit=limit)
     schedule = _schedule(images.labels, len(domains), frames=frames, order=order, seed=seed)
+    settings, view = {"limit": limit, "frames": frames, "order": order}, PanAndZoom(frames, keep_size=fit is None)
     return make_stream(
-        "clips",
-        images,
-        domains,
-        schedule,
-        seed=seed,
-        settings={"limit": limit, "frames": frames, "order": order},
-        fit=fit,
-        view=PanAndZoom(frames, keep_size=fit is None),
-        batch_size=1,
+        "clips", images, domains, schedule, seed=seed, settings=settings, fit=fit, view=view, batch_size=1
     )
+
+
+def _refuse_unknown(order: str) -> None:
+    if order not in get_args(ClipOrder):
+        raise ConfigError(f"clips have no order {order!r}; expected {' or '.join(get_args(ClipOrder))}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +101,9 @@ class PanAndZoom:
 
 
 def _schedule(labels: NDArray[np.int64], domains: int, *, frames: int, order: ClipOrder, seed: int) -> Schedule:
-    visits = []
-    for place in range(domains):
-        rng = generator(seed, Chance.ORDER, place)
+    def clip_by_clip(rng: np.random.Generator) -> NDArray[np.int64]:
         shown = by_class(labels, rng) if order == "class" else rng.permutation(len(labels))
-        visits.append((place, np.repeat(shown, frames)))
-    schedule = Schedule.of(visits)
-    return Schedule(schedule.domain, schedule.position, np.arange(len(schedule.domain), dtype=np.int64) % frames)
+        return np.repeat(shown, frames)
+
+    schedule = Schedule.in_turn(domains, clip_by_clip, seed=seed)
+    return replace(schedule, step=np.arange(len(schedule.domain), dtype=np.int64) % frames)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from moase_edge.data.chance import generator
 from moase_edge.data.labelled import Domain, PictureSet
 from moase_edge.data.protocols.stream import (
-    Chance,
     Fit,
     Schedule,
     Stream,
@@ -39,10 +38,7 @@ def class_sorted(
     those of `continual`.
     """
     images = chosen_pictures(images, domains, seed=seed, limit=limit)
-    visits = [
-        (place, by_class(images.labels, generator(seed, Chance.ORDER, place))) for place in range(len(domains))
-    ]
-    schedule = Schedule.of(visits)
+    schedule = Schedule.in_turn(len(domains), partial(by_class, images.labels), seed=seed)
     return make_stream("class_sorted", images, domains, schedule, seed=seed, settings={"limit": limit}, fit=fit)
 
 
@@ -75,11 +71,7 @@ def dirichlet(
     images = chosen_pictures(images, domains, seed=seed, limit=limit)
     count = min(len(np.unique(images.labels)), MOST_SLOTS) if slots is None else slots
     at_least(1, slots=count)
-    visits = [
-        (place, _gathered(images.labels, delta, count, generator(seed, Chance.ORDER, place)))
-        for place in range(len(domains))
-    ]
-    schedule = Schedule.of(visits)
+    schedule = Schedule.in_turn(len(domains), partial(_gathered, images.labels, delta, count), seed=seed)
     settings = {"limit": limit, "delta": delta, "slots": count}
     return make_stream("dirichlet", images, domains, schedule, seed=seed, settings=settings, fit=fit)
 

@@ -22,6 +22,9 @@ Fit = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 View = Callable[[NDArray[np.uint8], int, np.random.Generator], NDArray[np.uint8]]
 """What the camera sees of a picture at one step of a clip; the generator is the same at every step."""
 
+Order = Callable[[np.random.Generator], NDArray[np.int64]]
+"""Draws the positions of the pictures that one visit to a domain shows, in order."""
+
 Setting = int | float | str | None
 
 
@@ -53,6 +56,15 @@ class Schedule:
         domain = np.repeat([domain for domain, _ in visits], [len(positions) for _, positions in visits])
         position = np.concatenate([positions for _, positions in visits])
         return cls(domain.astype(np.int64), position, np.zeros(len(position), np.int64))
+
+    @classmethod
+    def in_turn(cls, domains: int, order: Order, *, seed: int, rounds: int = 1) -> Schedule:
+        """Domain after domain, round after round, each visit in an order of its own.
+
+        No visit depends on how many follow.
+        """
+        visits = range(domains * rounds)
+        return cls.of([(visit % domains, order(generator(seed, Chance.ORDER, visit))) for visit in visits])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
