@@ -10,17 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from moase_edge.artifact.preprocess_spec import CropMode, PreprocessSpec
+from moase_edge.artifact.crop import centred, fill_levels, resized_size
+from moase_edge.artifact.preprocess_spec import PreprocessSpec
 from moase_edge.errors import SourceError
 
-_RESAMPLING = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
 _WIDEST_SUPPORT = 3  # of Lanczos, in pixels of the smaller picture
-_MOST_RESIZED_PIXELS = 2**26  # a needle of a picture would otherwise ask for gigabytes
 
 
 class Preprocessor:
@@ -36,7 +30,7 @@ class Preprocessor:
         """Prepare for frames of any size."""
         self.spec = spec
         self._levels = _normalised_levels(spec)
-        self._fill = _fill_levels(spec)
+        self._fill = fill_levels(spec)
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Turn `image` (H x W x 3, RGB, uint8) into 3 x height x width, float32, normalised, C-contiguous.
@@ -62,7 +56,7 @@ class Preprocessor:
         _refuse_unfit(image)
         spec = self.spec
         source_h, source_w = image.shape[:2]
-        resized_h, resized_w = _resized_size(spec, source_h, source_w)
+        resized_h, resized_w = resized_size(spec, source_h, source_w)
         rows = _kept(source_h, resized_h, spec.height)
         columns = _kept(source_w, resized_w, spec.width)
         kept = _resample(image, rows, columns, spec)
@@ -92,42 +86,14 @@ class _Axis(NamedTuple):
 
 
 def _kept(source: int, resized: int, target: int) -> _Axis:
-    """Centre `target` pixels on `resized` ones, rounding as torchvision's `center_crop` does (half to even)."""
-    if resized < target:
-        before = (target - resized) // 2
-        return _Axis(source, resized, 0, resized, slice(before, before + resized))
-    start = round((resized - target) / 2)
-    return _Axis(source, resized, start, start + target, slice(0, target))
-
-
-def _resized_size(spec: PreprocessSpec, height: int, width: int) -> tuple[int, int]:
-    """Height and width to which a frame is resized before the crop, with timm's and torchvision's rounding."""
-    goal_h, goal_w = math.floor(spec.height / spec.crop_pct), math.floor(spec.width / spec.crop_pct)
-    size = _fit(spec.crop_mode, (height, width), (goal_h, goal_w))
-    if min(size) < 1 or math.prod(size) > _MOST_RESIZED_PIXELS:
-        raise SourceError(
-            f"a frame of {width} x {height} pixels is too elongated: resized it would have "
-            f"{size[1]} x {size[0]}; leave it out or cut it to pieces"
-        )
-    return size
-
-
-def _fit(mode: CropMode, frame: tuple[int, int], goal: tuple[int, int]) -> tuple[int, int]:
-    """(height, width) of a `frame` (height, width) resized towards `goal` (height, width)."""
-    if mode == "squash":
-        return goal
-    if mode == "center" and goal[0] == goal[1]:
-        short, long = sorted(frame)
-        longer = int(goal[0] * long / short)
-        return (goal[0], longer) if frame[0] <= frame[1] else (longer, goal[0])
-    ratios = (frame[0] / goal[0], frame[1] / goal[1])
-    ratio = min(ratios) if mode == "center" else max(ratios)
-    return round(frame[0] / ratio), round(frame[1] / ratio)
+    """Centre `target` pixels on `resized` ones."""
+    kept, place = centred(resized, target)
+    return _Axis(source, resized, kept.start, kept.stop, place)
 
 
 def _resample(image: NDArray[np.uint8], rows: _Axis, columns: _Axis, spec: PreprocessSpec) -> NDArray[np.uint8]:
     """The kept part of `image` resized: at most height x width x 3, perhaps a view of something larger."""
-    resampling = _RESAMPLING[spec.interpolation]
+    resampling = Image.Resampling[spec.interpolation.upper()]
     if spec.interpolation != "nearest" and _columns_first(rows, columns):
         return _resample_kept(image, rows, columns, resampling)
     whole = np.asarray(Image.fromarray(image).resize((columns.resized, rows.resized), resampling))
@@ -183,13 +149,6 @@ def _normalised_levels(spec: PreprocessSpec) -> NDArray[np.float32]:
     mean, std = (np.array(values, np.float32)[:, None] for values in (spec.mean, spec.std))
     normalised: NDArray[np.float32] = (levels - mean) / std
     return normalised
-
-
-def _fill_levels(spec: PreprocessSpec) -> tuple[int, ...]:
-    """The level of each channel beside a picture that is smaller than the output: the mean, or black."""
-    if spec.crop_mode != "border":
-        return (0, 0, 0)
-    return tuple(min(max(round(255 * mean), 0), 255) for mean in spec.mean)
 
 
 def _refuse_unfit(image: NDArray[np.uint8]) -> None:
