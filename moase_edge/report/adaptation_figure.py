@@ -24,7 +24,16 @@ _SMALLEST_PLAIN, _LARGEST_PLAIN = 0.01, 1e5
 def draw_adaptation(
     series: Mapping[str, TracePoints], *, marks: Sequence[tuple[float, str]] = (), title: str
 ) -> Figure:
-    """The figure that `plot_adaptation` saves."""
+    """One panel for each series, all over the same frames.
+
+    Args:
+        series: values over frame index, by label; the label carries the unit, as in `entropy (nats)`.
+        marks: the frame at which each domain begins, and its name; drawn as bands.
+        title: what was run.
+
+    Raises:
+        ConfigError: nothing to plot, or no matplotlib.
+    """
     if not series:
         raise ConfigError("there is no series to plot: expected at least one; record one first")
     figure = new_figure(title, height_in=1.2 + 1.6 * len(series) + (0.8 if marks else 0))

@@ -47,7 +47,15 @@ def pareto_front(points: Mapping[str, CostPoint]) -> list[str]:
 
 
 def draw_error_against_cost(points: Mapping[str, tuple[float, float, float, float]], *, title: str) -> Figure:
-    """The figure that `plot_error_against_cost` saves."""
+    """Error over the cost of a frame, with the methods that none beats in both joined by stairs.
+
+    Args:
+        points: `CostPoint` by method; one whose error is not finite is left out.
+        title: what was run.
+
+    Raises:
+        ConfigError: nothing to plot, a cost that is not above 0, or no matplotlib.
+    """
     known = {name: CostPoint(*point) for name, point in points.items() if math.isfinite(point[1])}
     for name, point in known.items():
         if not 0.0 < point.cost < math.inf:

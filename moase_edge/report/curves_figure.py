@@ -38,7 +38,18 @@ def draw_curves(
     logarithmic: bool = False,
     level: float | None = None,
 ) -> Figure:
-    """The figure that `plot_curves` saves."""
+    """Curves with a band for their interval; a panel for each group, a colour for each name in all of them.
+
+    Args:
+        panels: curves by name, by panel.
+        x_label, y_label: with units.
+        title: what was run.
+        logarithmic: of the x axis.
+        level: drawn as a dashed line across, such as zero or chance.
+
+    Raises:
+        ConfigError: nothing to plot, or no matplotlib.
+    """
     names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
     if not names:
         raise ConfigError("there is no curve to plot: expected at least one; run the experiment first")

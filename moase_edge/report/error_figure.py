@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,15 @@ _HATCHES = {"-": "", "--": "/////", ":": ".....", "-.": "xxxxx"}
 
 
 def draw_errors_by_domain(series: Mapping[str, Mapping[str, float]], title: str) -> Figure:
-    """The figure that `plot_errors_by_domain` saves."""
+    """Top-1 error by domain as grouped bars, a colour for each run.
+
+    Args:
+        series: error in percent by domain, by name of the run; a domain that a run lacks gets no bar.
+        title: what was run.
+
+    Raises:
+        ConfigError: nothing to plot, or no matplotlib.
+    """
     domains = domains_of(series)
     if not domains:
         raise ConfigError("there is no domain to plot: expected the error of at least one; run on labelled frames")
@@ -40,13 +48,7 @@ def draw_errors_by_domain(series: Mapping[str, Mapping[str, float]], title: str)
         shift = (place + 0.5) * width - _GROUP_WIDTH / 2
         bars = _bars(domains, series[name], shift)
         legend = f"{label(name)}: mean {mean_error(series[name]):.1f} %"
-        look = {
-            "color": style["color"],
-            "hatch": _HATCHES[style["linestyle"]],
-            "edgecolor": "white",
-            "linewidth": 0,
-        }
-        ax.bar(bars[:, 0], bars[:, 1], width=0.92 * width, label=legend, **look)
+        ax.bar(bars[:, 0], bars[:, 1], width=0.92 * width, label=legend, **_look(style))
         if with_values:
             _write_values(ax, bars)
     add_legend(figure, ax)
@@ -56,6 +58,16 @@ def draw_errors_by_domain(series: Mapping[str, Mapping[str, float]], title: str)
             f"only {len(domains) - hidden} of {len(domains)} domains are named", fontsize=9, color=TEXT_COLOUR
         )
     return figure
+
+
+def _look(style: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the bars of a run that would have lines of this style."""
+    return {
+        "color": style["color"],
+        "hatch": _HATCHES[style["linestyle"]],
+        "edgecolor": "white",
+        "linewidth": 0,
+    }
 
 
 def _bars(domains: Sequence[str], errors: Mapping[str, float], shift: float) -> NDArray[np.float64]:

@@ -29,7 +29,17 @@ _MEAN_GAP = 0.25
 def draw_error_matrix(
     errors: Mapping[str, Mapping[str, float]], *, reference: str | None = None, title: str
 ) -> Figure:
-    """The figure that `plot_error_matrix` saves."""
+    """Top-1 error as a number for each method (row) and domain (column), and the mean; the lowest in bold.
+
+    Args:
+        errors: error in percent by domain, by method; a domain that a method lacks shows as missing.
+        reference: the method, such as the source, that colours compare with: blue is better, red worse. Without
+            one, colours show the error itself.
+        title: what was run.
+
+    Raises:
+        ConfigError: nothing to plot, no such reference, or no matplotlib.
+    """
     domains = domains_of(errors)
     if not domains:
         raise ConfigError("there is no domain to plot: expected the error of at least one; run on labelled frames")

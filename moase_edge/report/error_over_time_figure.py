@@ -25,7 +25,16 @@ _BETTER, _WORSE, _REFERENCE = "#0072B2", "#D55E00", "#59636E"
 def draw_error_over_time(
     series: Mapping[str, TracePoints], *, marks: Sequence[tuple[float, str]] = (), title: str
 ) -> Figure:
-    """The figure that `plot_error_over_time` saves."""
+    """Running error over the stream: a panel for each method, with the first one, the source, behind it.
+
+    Args:
+        series: error in percent over frame index, by method; `running_error` gives it.
+        marks: the frame at which each domain begins, and its name; drawn as bands.
+        title: what was run.
+
+    Raises:
+        ConfigError: nothing to plot, or no matplotlib.
+    """
     if not any(len(points.x) for points in series.values()):
         raise ConfigError("there is no error to plot: expected at least one series; run on labelled frames")
     reference, *methods = series

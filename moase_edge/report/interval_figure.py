@@ -16,7 +16,16 @@ _BETTER, _WORSE, _OPEN = "#0072B2", "#D55E00", "#808080"
 
 
 def draw_intervals(points: Mapping[str, tuple[float, float, float]], *, x_label: str, title: str) -> Figure:
-    """The figure that `plot_intervals` saves."""
+    """Differences as points one under the other, with the interval as a bar and a line at zero.
+
+    Args:
+        points: value, low and high end of its interval, by name; NaN ends for none.
+        x_label: with the unit.
+        title: what was run.
+
+    Raises:
+        ConfigError: nothing to plot, or no matplotlib.
+    """
     if not points:
         raise ConfigError("there is no difference to plot: expected at least one; run the experiment first")
     figure = new_figure(title, height_in=1.6 + 0.45 * len(points))

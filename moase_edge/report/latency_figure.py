@@ -33,7 +33,17 @@ def draw_latency(
     budget_ms: float | None = None,
     title: str,
 ) -> Figure:
-    """The figure that `plot_latency` saves."""
+    """Latency of each stage over the frames, and beside it the percentiles; logarithmic where it spreads 30-fold.
+
+    Args:
+        stages: milliseconds over frame index, by stage; a band spans the lowest to the highest behind each point.
+        summaries: by stage.
+        budget_ms: drawn as a dashed line.
+        title: what was run.
+
+    Raises:
+        ConfigError: nothing to plot, or no matplotlib.
+    """
     names = list(dict.fromkeys([*stages, *summaries]))
     if not names:
         raise ConfigError("there is no stage to plot: expected at least one; time a stage first")

@@ -33,7 +33,15 @@ class LayerBar(NamedTuple):
 
 
 def draw_layers(layers: Sequence[LayerBar], *, title: str) -> Figure:
-    """The figure that `plot_layers` saves."""
+    """Noise of each layer's inputs in int8, and what each adds to the feature error.
+
+    Args:
+        layers: in the order of the graph.
+        title: what was calibrated.
+
+    Raises:
+        ConfigError: nothing to plot, or no matplotlib.
+    """
     if not layers:
         raise ConfigError("there is no layer to plot; calibrate an artifact first")
     figure = new_figure(title, height_in=1.6 + _ROW_IN * len(layers))
