@@ -33,81 +33,69 @@ from moase_edge.runtime.method import Method
 _MOASE = "Zhang et al., MoASE, arXiv 2405.16486"
 _OFFICIAL = f"{_MOASE}; code RoyZry98/MoASE-Pytorch"
 
-METHODS: dict[str, MethodSpec] = {
-    "source": MethodSpec(
+_SPECS = (
+    MethodSpec(
         name="source",
         build=source.build_source,
-        whole_network=False,
-        needs_source_images=False,
         hyper_parameters={},
         reference="the frozen model",
     ),
-    "batch-statistics": MethodSpec(
+    MethodSpec(
         name="batch-statistics",
         build=batch_statistics.build_batch_statistics,
         whole_network=True,
-        needs_source_images=False,
         hyper_parameters=asdict(batch_statistics.BatchStatisticsSettings()),
         reference="Schneider et al., arXiv 2006.16971; Nado et al., arXiv 2006.10963",
         needs_batch_norm=True,
     ),
-    "recentre-0.9": MethodSpec(
+    MethodSpec(
         name="recentre-0.9",
         build=recentre.build_fast,
-        whole_network=False,
         needs_source_images=True,
         hyper_parameters=asdict(recentre.RecentreSettings(recentre.FAST)),
         reference="after Murphy et al., NEO, ICLR 2026; code awesomealex1/NEO",
     ),
-    "recentre-0.995": MethodSpec(
+    MethodSpec(
         name="recentre-0.995",
         build=recentre.build_slow,
-        whole_network=False,
         needs_source_images=True,
         hyper_parameters=asdict(recentre.RecentreSettings(recentre.SLOW)),
         reference="after Murphy et al., NEO, ICLR 2026; the momentum is ours",
     ),
-    "t3a": MethodSpec(
+    MethodSpec(
         name="t3a",
         build=t3a.build_t3a,
-        whole_network=False,
-        needs_source_images=False,
         hyper_parameters=asdict(t3a.T3aSettings()),
         reference="Iwasawa and Matsuo, T3A, NeurIPS 2021; code matsuolab/T3A",
     ),
-    "lame": MethodSpec(
+    MethodSpec(
         name="lame",
         build=lame.build_lame,
-        whole_network=False,
-        needs_source_images=False,
         hyper_parameters=asdict(lame.LameSettings()),
         reference="Boudiaf et al., LAME, arXiv 2201.05718; code fiveai/LAME",
     ),
-    "tent": MethodSpec(
+    MethodSpec(
         name="tent",
         build=tent.build_tent,
         whole_network=True,
-        needs_source_images=False,
         hyper_parameters=asdict(tent.PAPER),
         reference="Wang et al., TENT, arXiv 2006.10726; code DequanWang/tent",
     ),
-    "tent-scaled": MethodSpec(
+    MethodSpec(
         name="tent-scaled",
         build=tent.build_scaled,
         whole_network=True,
-        needs_source_images=False,
         hyper_parameters=asdict(tent.SCALED),
         reference="Wang et al., TENT, arXiv 2006.10726; learning rate of mr-eggplant/SAR",
     ),
-    "sar": MethodSpec(
+    MethodSpec(
         name="sar",
         build=sar.build_sar,
         whole_network=True,
-        needs_source_images=False,
         hyper_parameters=asdict(sar.SarSettings()),
         reference="Niu et al., SAR, arXiv 2302.12400; code mr-eggplant/SAR",
     ),
-    "eata": MethodSpec(
+    MethodSpec(
         name="eata",
         build=eata.build_eata,
         whole_network=True,
@@ -119,85 +107,74 @@ METHODS: dict[str, MethodSpec] = {
         },
         reference="Niu et al., EATA, arXiv 2204.02610; code mr-eggplant/EATA",
     ),
-    "cotta": MethodSpec(
+    MethodSpec(
         name="cotta",
         build=cotta.build_cotta,
         whole_network=True,
-        needs_source_images=False,
         hyper_parameters=asdict(cotta.CottaSettings()),
         reference="Wang et al., CoTTA, arXiv 2203.13591; code qinenergy/cotta",
     ),
-    "roid": MethodSpec(
+    MethodSpec(
         name="roid",
         build=roid.build_roid,
         whole_network=True,
-        needs_source_images=False,
         hyper_parameters=asdict(roid.RoidSettings()),
         reference="Marsden et al., ROID, arXiv 2306.00650; code mariodoebler/test-time-adaptation",
     ),
-    "official": MethodSpec(
+    MethodSpec(
         name="official",
         build=full_network.build_official,
         whole_network=True,
-        needs_source_images=False,
         hyper_parameters=plain_moase(full_network.PUBLISHED["official"], ADAPT_PRESETS["official"]),
         reference=_OFFICIAL,
     ),
-    "paper": MethodSpec(
+    MethodSpec(
         name="paper",
         build=full_network.build_paper,
         whole_network=True,
-        needs_source_images=False,
         hyper_parameters=plain_moase(full_network.PUBLISHED["paper"], ADAPT_PRESETS["paper"]),
         reference=_MOASE,
     ),
-    "moase++": MethodSpec(
+    MethodSpec(
         name="moase++",
         build=moase_plus_plus.build_plus_plus,
         whole_network=True,
-        needs_source_images=False,
         hyper_parameters={
             **plain_moase(moase_plus_plus.MOASE, moase_plus_plus.LEARNER),
             **asdict(moase_plus_plus.PlusPlusSettings()),
         },
         reference="Zhang et al., MoASE++, arXiv 2605.17743; code RoyZry98/MoASE-Pytorch",
     ),
-    "official-split": MethodSpec(
+    MethodSpec(
         name="official-split",
         build=split_learner.build_official_split,
-        whole_network=False,
-        needs_source_images=False,
         hyper_parameters=plain_moase(full_network.PUBLISHED["official"], ADAPT_PRESETS["official"]),
         reference=f"{_OFFICIAL}, adapters in the last blocks alone",
     ),
-    "paper-split": MethodSpec(
+    MethodSpec(
         name="paper-split",
         build=split_learner.build_paper_split,
-        whole_network=False,
-        needs_source_images=False,
         hyper_parameters=plain_moase(full_network.PUBLISHED["paper"], ADAPT_PRESETS["paper"]),
         reference=f"{_MOASE}, adapters in the last blocks alone",
     ),
-    "edge": MethodSpec(
+    MethodSpec(
         name="edge",
         build=split_learner.build_edge,
-        whole_network=False,
-        needs_source_images=False,
         hyper_parameters=plain_moase(MoaseSettings(), ADAPT_PRESETS["edge"]),
         reference="what ships (docs/method.md)",
     ),
-    **{
-        name: MethodSpec(
+    *(
+        MethodSpec(
             name=name,
             build=partial(split_learner.build_part, name=name),
-            whole_network=False,
             needs_source_images=True,
             hyper_parameters=plain_moase(MoaseSettings(), split_learner.part_settings(name)),
             reference=f"a part of what ships: {split_learner.PARTS[name].title}",
         )
         for name in split_learner.PARTS
-    },
-}
+    ),
+)
+METHODS: dict[str, MethodSpec] = {spec.name: spec for spec in _SPECS}
 
 
 def method_spec(name: str) -> MethodSpec:

@@ -19,21 +19,21 @@ class MethodSpec:
     Attributes:
         name: as METHODS names it.
         build: from a subject and a seed; raises ConfigError where the subject does not fit.
+        hyper_parameters: plain values by name; for `edge` the shipped ones, which a subject may replace.
+        reference: paper and code.
         whole_network: whether it runs the whole network in PyTorch rather than the split.
         needs_source_images: whether it cannot be built without pictures of the source domain.
         needs_batch_norm: whether it can only be built for a network with BatchNorm, which no vision transformer
             that moase-edge splits has.
-        hyper_parameters: plain values by name; for `edge` the shipped ones, which a subject may replace.
-        reference: paper and code.
         frame_cost: in frame times, as FRAME_COSTS has it; None where it stands there.
     """
 
     name: str
     build: Callable[[Subject, int], Method]
-    whole_network: bool
-    needs_source_images: bool
     hyper_parameters: Mapping[str, object]
     reference: str
+    whole_network: bool = False
+    needs_source_images: bool = False
     needs_batch_norm: bool = False
     frame_cost: float | None = None
 
