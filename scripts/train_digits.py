@@ -29,7 +29,7 @@ from moase_edge.data.digits import SIZE_PX, SPLIT_SEED, digits_weights_path, loa
 from moase_edge.data.labelled import LabelledImages
 from moase_edge.train.augment import LightAugment
 from moase_edge.train.evaluate import normalised, top1_percent
-from moase_edge.train.source import EpochResult, train_source
+from moase_edge.train.source import EpochResult, Recipe, train_source
 
 ARCHITECTURE: dict[str, Any] = {
     "img_size": SIZE_PX,
@@ -63,11 +63,10 @@ def main() -> None:
         model,
         images,
         labels,
-        epochs=options.epochs,
+        Recipe(epochs=options.epochs, **TRAINING),
         seed=options.seed,
         augment=LightAugment(**AUGMENT),
         on_epoch=show,
-        **TRAINING,
     )
     options.out.write_bytes(save(model.state_dict()))
     accuracy = top1_percent(model, *tensors(load_digits_split("test")))

@@ -25,6 +25,37 @@ MAX_GRADIENT_NORM = 1.0
 
 
 @dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a source model is trained.
+
+    AdamW (Loshchilov and Hutter, 2019) with a linear warm-up over the first tenth of the steps, then a cosine
+    to zero (Loshchilov and Hutter, 2017); cross-entropy with smoothed labels (Szegedy et al., 2016). Biases,
+    norms and what the model's own `no_weight_decay()` names are not decayed.
+
+    Args:
+        epochs: passes over the pictures.
+        lr: the highest learning rate.
+        label_smoothing: share of each label that all classes have alike.
+
+    Raises:
+        ConfigError: a number out of range.
+    """
+
+    epochs: int
+    batch_size: int
+    lr: float
+    weight_decay: float
+    label_smoothing: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 1 or self.lr <= 0:
+            raise ConfigError(
+                f"epochs is {self.epochs}, batch_size {self.batch_size}, lr {self.lr}; "
+                "expected at least 1, at least 1, above 0"
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class EpochResult:
     """One pass over the pictures: its number from 0, mean loss, and top-1 on the views that were learned from."""
 
@@ -45,54 +76,50 @@ def train_source(
     model: nn.Module,
     images: Tensor,
     labels: Tensor,
+    recipe: Recipe,
     *,
-    epochs: int,
-    batch_size: int,
-    lr: float,
-    weight_decay: float,
     seed: int,
     device: str | torch.device = "cpu",
     augment: Augment | None = None,
     on_epoch: Callable[[EpochResult], None] | None = None,
-    label_smoothing: float = 0.1,
 ) -> TrainResult:
     """Train all weights of `model` in place, and leave it on `device` in evaluation mode.
 
-    AdamW (Loshchilov and Hutter, 2019) with a linear warm-up over the first tenth of the steps, then a cosine
-    to zero (Loshchilov and Hutter, 2017); cross-entropy with smoothed labels (Szegedy et al., 2016). Biases,
-    norms and what the model's own `no_weight_decay()` names are not decayed. Order, augmentation and dropout
-    follow from `seed` alone: on a CPU a run repeats bit for bit with the same number of threads. PyTorch's
-    global generator is left as it was.
+    Order, augmentation and dropout follow from `seed` alone: on a CPU a run repeats bit for bit with the same
+    number of threads. PyTorch's global generator is left as it was.
 
     Args:
         model: maps B x 3 x H x W to B x K logits.
-        images: N x 3 x H x W, float32, normalised as the model expects.
-        labels: N, int64, 0..K-1.
-        lr: the highest learning rate.
+        images, labels: N x 3 x H x W, float32, normalised as the model expects, and N, int64, 0..K-1.
         augment: makes the view of each batch that is learned from.
         on_epoch: called after each epoch.
 
     Raises:
-        ConfigError: no pictures, not one label for each, or a number out of range.
+        ConfigError: no pictures, or not one label for each.
         AdaptationError: the loss left the finite numbers.
     """
-    _check(images, labels, epochs=epochs, batch_size=batch_size, lr=lr)
+    _check(images, labels)
     model.to(device).train()
-    steps = epochs * math.ceil(len(images) / batch_size)
-    optimizer = torch.optim.AdamW(_parameter_groups(model, weight_decay), lr=lr)
-    schedule = LambdaLR(optimizer, lambda step: lr_factor(step, steps))
-    step = partial(_step, model, optimizer, schedule, nn.CrossEntropyLoss(label_smoothing=label_smoothing))
-    generator = torch.Generator().manual_seed(seed)
+    steps = recipe.epochs * math.ceil(len(images) / recipe.batch_size)
+    step, generator = _stepper(model, recipe, steps), torch.Generator().manual_seed(seed)
+    results = []
     with torch.random.fork_rng(_gpu_indices(device)):
         torch.manual_seed(seed)  # for dropout, which draws from the global generator
-        results = []
-        for number in range(epochs):
-            results.append(_epoch(number, step, _batches(images, labels, batch_size, augment, generator), device))
-            logger.debug("%s", results[-1])
+        for number in range(recipe.epochs):
+            batches = _batches(images, labels, recipe.batch_size, augment, generator)
+            results.append(_epoch(number, step, batches, device))
             if on_epoch is not None:
                 on_epoch(results[-1])
     model.eval()
     return TrainResult(tuple(results), steps)
+
+
+def _stepper(model: nn.Module, recipe: Recipe, steps: int) -> Callable[[Tensor, Tensor], tuple[float, int]]:
+    """Takes one of `steps` steps on a view and its labels; see `_step`."""
+    optimizer = torch.optim.AdamW(_parameter_groups(model, recipe.weight_decay), lr=recipe.lr)
+    schedule = LambdaLR(optimizer, lambda step: lr_factor(step, steps))
+    loss = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
+    return partial(_step, model, optimizer, schedule, loss)
 
 
 def lr_factor(step: int, steps: int) -> float:
@@ -122,7 +149,9 @@ def _epoch(
     for view, target in batches:
         loss, right = step(view.to(device), target.to(device))
         seen, loss_sum, correct = seen + len(view), loss_sum + loss * len(view), correct + right
-    return EpochResult(number, loss_sum / seen, 100 * correct / seen)
+    result = EpochResult(number, loss_sum / seen, 100 * correct / seen)
+    logger.debug("%s", result)
+    return result
 
 
 def _step(
@@ -170,13 +199,9 @@ def _gpu_indices(device: str | torch.device) -> list[int]:
     return [torch.cuda.current_device() if device.index is None else device.index]
 
 
-def _check(images: Tensor, labels: Tensor, *, epochs: int, batch_size: int, lr: float) -> None:
+def _check(images: Tensor, labels: Tensor) -> None:
     if images.ndim != 4 or not len(images) or labels.shape != images.shape[:1]:
         raise ConfigError(
             f"pictures of shape {tuple(images.shape)} and labels of shape {tuple(labels.shape)}; "
             "expected N x 3 x H x W and N, with N at least 1"
-        )
-    if epochs < 1 or batch_size < 1 or lr <= 0:
-        raise ConfigError(
-            f"epochs is {epochs}, batch_size {batch_size}, lr {lr}; expected at least 1, at least 1, above 0"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from moase_edge.errors import AdaptationError, ConfigError
 from moase_edge.train.augment import LightAugment
 from moase_edge.train.evaluate import top1_percent
-from moase_edge.train.source import EpochResult, _parameter_groups, lr_factor, train_source
+from moase_edge.train.source import EpochResult, Recipe, _parameter_groups, lr_factor, train_source
 
 
 def bright_or_dark(count: int = 64) -> tuple[Tensor, Tensor]:
@@ -32,12 +33,15 @@ def small_vit(drop_rate: float = 0.1) -> VisionTransformer:
 
 
 def train(
-    model: nn.Module, seed: int = 0, epochs: int = 8, lr: float = 3e-3, **options: object
+    model: nn.Module,
+    seed: int = 0,
+    epochs: int = 8,
+    lr: float = 3e-3,
+    on_epoch: Callable[[EpochResult], None] | None = None,
 ) -> list[EpochResult]:
-    images, labels = bright_or_dark()
-    augment = LightAugment(max_contrast=0.2)
-    arguments = {"batch_size": 24, "weight_decay": 0.05, "augment": augment, **options}
-    return list(train_source(model, images, labels, epochs=epochs, lr=lr, seed=seed, **arguments).epochs)  # type: ignore[arg-type]
+    recipe, augment = Recipe(epochs, 24, lr, weight_decay=0.05), LightAugment(max_contrast=0.2)
+    result = train_source(model, *bright_or_dark(), recipe, seed=seed, augment=augment, on_epoch=on_epoch)
+    return list(result.epochs)
 
 
 def weights(model: nn.Module) -> Tensor:
@@ -72,7 +76,7 @@ def test_global_generator_is_left_as_it_was() -> None:
 def test_pictures_are_left_as_they_were_and_the_model_in_evaluation_mode() -> None:
     model = small_vit()
     images, labels = bright_or_dark()
-    train_source(model, images, labels, epochs=1, batch_size=64, lr=1e-3, weight_decay=0.0, seed=0)
+    train_source(model, images, labels, Recipe(1, 64, 1e-3, 0.0), seed=0)
     assert torch.equal(images, bright_or_dark()[0])
     assert not model.training
 
@@ -112,10 +116,7 @@ def test_every_picture_is_seen_once_an_epoch_and_steps_are_counted() -> None:
         model,
         images,
         torch.arange(10) % 2,
-        epochs=2,
-        batch_size=4,
-        lr=1e-3,
-        weight_decay=0.0,
+        Recipe(epochs=2, batch_size=4, lr=1e-3, weight_decay=0.0),
         seed=0,
         augment=remember,
     )
@@ -131,7 +132,7 @@ def test_first_epoch_has_the_hand_computed_loss() -> None:
     nn.init.zeros_(head.bias)
     model = nn.Sequential(nn.Flatten(), head)
     images, labels = bright_or_dark()
-    result = train_source(model, images, labels, epochs=1, batch_size=64, lr=1e-3, weight_decay=0.0, seed=0)
+    result = train_source(model, images, labels, Recipe(1, 64, 1e-3, 0.0), seed=0)
     assert result.epochs[0].loss == pytest.approx(math.log(2), abs=1e-6)
     # Adam's first step moves each weight by the learning rate, which one warm-up step has at its highest.
     assert head.weight.detach().abs().max().item() == pytest.approx(1e-3, rel=1e-3)
@@ -163,7 +164,7 @@ def test_loss_that_is_not_finite_stops_the_training() -> None:
     images, labels = bright_or_dark()
     images[3, 0, 0, 0] = math.nan
     with pytest.raises(AdaptationError, match=r"nan.*lower the learning rate"):
-        train_source(small_vit(), images, labels, epochs=1, batch_size=64, lr=1e-3, weight_decay=0.0, seed=0)
+        train_source(small_vit(), images, labels, Recipe(1, 64, 1e-3, 0.0), seed=0)
 
 
 @pytest.mark.parametrize(
@@ -176,9 +177,6 @@ def test_wrong_arguments_are_refused(count: int, labels: int, epochs: int, batch
             small_vit(),
             torch.zeros(count, 3, 8, 8),
             torch.zeros(labels, dtype=torch.int64),
-            epochs=epochs,
-            batch_size=batch_size,
-            lr=lr,
-            weight_decay=0.0,
+            Recipe(epochs, batch_size, lr, weight_decay=0.0),
             seed=0,
         )
