@@ -21,7 +21,6 @@ The figures, and why these:
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -29,26 +28,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from moase_edge.artifact.manifest import Precision
 from moase_edge.artifact.store import Artifact, load_artifact, newest_artifact
 from moase_edge.bench.recorded_engine import RecordedEngine
 from moase_edge.bench.site_answers import Shown, show
 from moase_edge.bench.site_figures import OnSite, compare
 from moase_edge.bench.site_pictures import Site, open_site
-from moase_edge.config.adapt import ADAPT_PRESETS, AdaptSettings
+from moase_edge.config.adapt import AdaptSettings
 from moase_edge.config.names import EngineName
 from moase_edge.engines.base import Engine, precision_of
 from moase_edge.engines.open import open_engine
 from moase_edge.errors import ConfigError
 from moase_edge.runtime.method import Method
-from moase_edge.runtime.open_split import what_is_missing
+from moase_edge.runtime.open_split import warn_of_what_is_missing
 from moase_edge.runtime.pipeline import Pipeline
 from moase_edge.runtime.scheduler import parse_schedule
 from moase_edge.runtime.stages import Stages
 
 DEFAULT_SEEDS = (0, 1, 2)
 DEFAULT_ROUNDS = 5
-logger = logging.getLogger(__name__)
 
 _STAGES = ("engine", "sidecar", "update")
 
@@ -102,7 +99,7 @@ def measure_on_site(
     site = open_site(Path(folder), loaded)
     asked = _Asked(str(folder), rounds, tuple(seeds), samples, threads)
     with closing(open_engine(loaded, engine, threads=threads)) as opened:
-        _warn_of_what_is_missing(loaded, settings, precision_of(opened))
+        warn_of_what_is_missing(loaded, settings, parse_schedule("every"), precision_of(opened))
         return _measure(loaded, opened, site, asked, settings, on_stage)
 
 
@@ -150,13 +147,6 @@ def _check(seeds: Sequence[int], rounds: int) -> None:
             f"got {rounds} rounds and seeds {', '.join(map(str, seeds))}; "
             "expected at least one round, and seeds from 0, each once"
         )
-
-
-def _warn_of_what_is_missing(artifact: Artifact, settings: AdaptSettings | None, precision: Precision) -> None:
-    learning = settings or ADAPT_PRESETS[artifact.manifest.moase.preset]
-    missing = what_is_missing(artifact, learning, parse_schedule("every"), precision)
-    if missing:
-        logger.warning(missing)
 
 
 def _warm_up(method: Method, site: Site) -> None:

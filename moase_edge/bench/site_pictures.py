@@ -54,13 +54,7 @@ def open_site(folder: Path, artifact: Artifact) -> Site:
         ConfigError: no pictures, fewer than MIN_PICTURES, of one class only, or labels that do not fit the model.
         SourceError: the folder cannot be read, or more than a tenth of its files cannot be decoded.
     """
-    manifest = artifact.manifest
-    if not manifest.sidecar.classes:
-        raise ArtifactError(
-            f"{artifact.folder} answers features, not classes: its model has no head, so labels cannot be "
-            "compared with its answers. Export a model that has one."
-        )
-    names = manifest.labels or tuple(str(label) for label in range(manifest.sidecar.classes))
+    names, preprocess = _class_names(artifact), artifact.manifest.preprocess
     folder = folder.expanduser()
     dataset = open_folder(folder, names=names)
     if len(dataset.files) < MIN_PICTURES:
@@ -68,7 +62,7 @@ def open_site(folder: Path, artifact: Artifact) -> Site:
             f"{folder} holds {len(dataset.files)} labelled pictures; expected at least {MIN_PICTURES}, "
             "or nothing could be told from chance: label some more, 50 or more if you can"
         )
-    fit = dataset.fit(manifest.preprocess)
+    fit = dataset.fit(preprocess)
     listed = (folder / LABELS_FILE).exists()
     order = camera_order(dataset.files, by_path=listed)
     frames = [
@@ -77,12 +71,23 @@ def open_site(folder: Path, artifact: Artifact) -> Site:
     ]
     return Site(
         frames=frames,
-        preprocessor=Preprocessor(fitted_spec(manifest.preprocess)),
+        preprocessor=Preprocessor(fitted_spec(preprocess)),
         files=tuple(dataset.files[index] for index in order),
         names=names,
         left_out=dataset.left_out,
         by_position=not listed and any(PurePath(file).parts[0] not in names for file in dataset.files),
     )
+
+
+def _class_names(artifact: Artifact) -> tuple[str, ...]:
+    """Of the artifact's model."""
+    classes = artifact.manifest.sidecar.classes
+    if not classes:
+        raise ArtifactError(
+            f"{artifact.folder} answers features, not classes: its model has no head, so labels cannot be "
+            "compared with its answers. Export a model that has one."
+        )
+    return artifact.manifest.labels or tuple(str(label) for label in range(classes))
 
 
 def camera_order(files: Sequence[str], *, by_path: bool) -> list[int]:

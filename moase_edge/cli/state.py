@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from moase_edge.cli.extras import needing
+from moase_edge.cli.options import Artifact
 
 state = typer.Typer(
     help="Snapshots of what runs have learned: list, show, rollback, reset, bake.",
@@ -19,10 +20,6 @@ Folder = Annotated[
     Path | None,
     typer.Option("--state", help="Folder of the snapshots. Default: state/ARTIFACT.", show_default=False),
 ]
-OfArtifact = Annotated[
-    Path | None,
-    typer.Option("--artifact", help="Artifact folder. Default: the newest under artifacts/.", show_default=False),
-]
 Name = Annotated[
     str | None, typer.Argument(help="Number or file name of a snapshot. Default: the newest.", show_default=False)
 ]
@@ -30,7 +27,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
 
 
 @state.command("list")
-def list_snapshots(folder: Folder = None, artifact: OfArtifact = None, json: AsJson = False) -> None:
+def list_snapshots(folder: Folder = None, artifact: Artifact = None, json: AsJson = False) -> None:
     """List the snapshots: age, frames, size, and whether they fit the artifact."""
     from moase_edge.cli.state_command import opened_state
     from moase_edge.cli.state_view import print_list
@@ -39,7 +36,7 @@ def list_snapshots(folder: Folder = None, artifact: OfArtifact = None, json: AsJ
 
 
 @state.command()
-def show(name: Name = None, folder: Folder = None, artifact: OfArtifact = None, json: AsJson = False) -> None:
+def show(name: Name = None, folder: Folder = None, artifact: Artifact = None, json: AsJson = False) -> None:
     """Show one snapshot: domains, counts, distance from the source, the guard; its hash is checked."""
     from moase_edge.cli.state_command import opened_state
     from moase_edge.cli.state_view import print_snapshot
@@ -54,7 +51,7 @@ def rollback(
         typer.Argument(help="Number or file name. Default: the one before the newest.", show_default=False),
     ] = None,
     folder: Folder = None,
-    artifact: OfArtifact = None,
+    artifact: Artifact = None,
 ) -> None:
     """Make an earlier snapshot the one to resume from; later ones are set aside, and can be taken back by name."""
     from moase_edge.cli.state_command import opened_state, roll_back
@@ -66,7 +63,7 @@ def rollback(
 @state.command()
 def reset(
     folder: Folder = None,
-    artifact: OfArtifact = None,
+    artifact: Artifact = None,
     force: Annotated[bool, typer.Option("--force", help="Needed: snapshots are removed for good.")] = False,
 ) -> None:
     """Remove every snapshot, those set aside too: the next run starts from the artifact."""
@@ -80,7 +77,7 @@ def bake(
     out: Annotated[Path, typer.Option(help="ONNX file to write.")],
     name: Name = None,
     folder: Folder = None,
-    artifact: OfArtifact = None,
+    artifact: Artifact = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
     """Fold what was learned into one plain ONNX file that answers as `run --adapt hold` does."""

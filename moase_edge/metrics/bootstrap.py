@@ -77,19 +77,33 @@ def paired_difference(
     """
     method, source = np.asarray(wrong, dtype=bool), np.asarray(source_wrong, dtype=bool)
     places, pictures = domain_index(domain, domains), np.asarray(picture)
-    _check(method, source, places, pictures)
-    if samples < 1 or not 0.0 < coverage < 1.0:
-        raise ConfigError(f"got {samples} samples and a coverage of {coverage}; expected at least 1 and 0 .. 1")
+    _check_arrays(method, source, places, pictures)
+    _check_interval(samples, coverage)
     change = method.astype(np.float64) - source
     sums, frames = _by_picture(change, places, pictures, len(domains))
     seen = frames.sum(axis=0) > 0
     names = [name for name, present in zip(domains, seen, strict=True) if present]
-    tails = (50.0 * (1.0 - coverage), 50.0 * (1.0 + coverage))
     sums, frames = sums[:, seen], frames[:, seen]
-    return _intervals(names, sums, frames, _draw(sums, frames, rng, samples), tails)
+    return _intervals(names, sums, frames, _draw(sums, frames, rng, samples), coverage)
 
 
-def _check(
+def difference_in_error(
+    wrong: ArrayLike,
+    source_wrong: ArrayLike,
+    picture: ArrayLike,
+    *,
+    rng: np.random.Generator,
+    samples: int = 2000,
+    coverage: float = 0.95,
+) -> Difference:
+    """The same of all frames together; arguments and errors as of `paired_difference`."""
+    one = np.zeros(np.shape(picture), dtype=np.int64)
+    return paired_difference(
+        wrong, source_wrong, one, picture, domains=("all",), rng=rng, samples=samples, coverage=coverage
+    ).mean
+
+
+def _check_arrays(
     wrong: NDArray[np.bool_], source: NDArray[np.bool_], domain: NDArray[np.int64], picture: NDArray[np.int64]
 ) -> None:
     shapes = [array.shape for array in (wrong, source, domain, picture)]
@@ -98,6 +112,11 @@ def _check(
             f"got errors, errors of the source, domains and pictures of shapes {shapes}; "
             "expected one of each a frame, and at least one frame"
         )
+
+
+def _check_interval(samples: int, coverage: float) -> None:
+    if samples < 1 or not 0.0 < coverage < 1.0:
+        raise ConfigError(f"got {samples} samples and a coverage of {coverage}; expected at least 1 and 0 .. 1")
 
 
 def _by_picture(
@@ -136,8 +155,9 @@ def _intervals(
     sums: NDArray[np.float64],
     frames: NDArray[np.float64],
     drawn: NDArray[np.float64],
-    tails: tuple[float, float],
+    coverage: float,
 ) -> PairedDifference:
+    tails = (50.0 * (1.0 - coverage), 50.0 * (1.0 + coverage))
     points = 100.0 * sums.sum(axis=0) / frames.sum(axis=0)
     enough = np.count_nonzero(frames, axis=0) > 1
     by_domain = {

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from moase_edge.metrics.bootstrap import Difference, paired_difference
+from moase_edge.metrics.bootstrap import Difference, difference_in_error
 
 VerdictName = Literal["helps", "harms", "unseen"]
 
@@ -68,16 +68,7 @@ def judge(
     Raises:
         ConfigError: shapes that differ, no frames, or settings out of range.
     """
-    drawn = paired_difference(
-        wrong,
-        baseline_wrong,
-        np.zeros(np.shape(picture), dtype=np.int64),
-        picture,
-        domains=("all",),
-        rng=rng,
-        samples=samples,
-        coverage=coverage,
-    ).mean
+    drawn = difference_in_error(wrong, baseline_wrong, picture, rng=rng, samples=samples, coverage=coverage)
     turns = np.not_equal(np.asarray(wrong, dtype=bool), np.asarray(baseline_wrong, dtype=bool))
     pictures, turned = _count(np.asarray(picture), turns)
     unlikely = 100.0 * (1.0 - (1.0 - coverage) ** (1.0 / pictures))

@@ -78,6 +78,13 @@ def build_backbone(
         raise ConfigError(f"a seed is from 0 to 2**63 - 1, got {seed}.")
     if name == DIGITS:
         return _build_digits(checkpoint, pretrained=pretrained, num_classes=num_classes, seed=seed)
+    return _build_timm(name, checkpoint, pretrained=pretrained, num_classes=num_classes, seed=seed)
+
+
+def _build_timm(
+    name: str, checkpoint: Path | None, *, pretrained: bool | None, num_classes: int | None, seed: int
+) -> Backbone:
+    """A vision transformer of timm's."""
     architecture = resolve_name(name)
     outline = _outline(architecture, name)
     if checkpoint is not None:

@@ -120,7 +120,7 @@ def sidecar_spec(model: nn.Module, moase: MoaseSettings, adapt_blocks: int) -> S
         raise ConfigError(
             f"--adapt-blocks must be from 1 to {depth}, the blocks of this backbone; got {adapt_blocks}."
         )
-    block, last = vit.blocks[-1], vit.norm if isinstance(vit.norm, nn.LayerNorm) else vit.blocks[-1].norm2
+    last = vit.norm if isinstance(vit.norm, nn.LayerNorm) else vit.blocks[-1].norm2
     distilled = hasattr(vit, "head_dist")
     tokens = vit.patch_embed.num_patches + vit.num_prefix_tokens
     read = tokens if vit.global_pool != "token" else 2 if distilled else 1
@@ -134,14 +134,8 @@ def sidecar_spec(model: nn.Module, moase: MoaseSettings, adapt_blocks: int) -> S
         prefix_tokens=vit.num_prefix_tokens,
         depth=depth,
         adapt_blocks=adapt_blocks,
-        heads=block.attn.num_heads,
-        head_width=block.attn.head_dim,
-        hidden=block.mlp.fc1.out_features,
-        activation=activation_of(block.mlp.act),
         norm_eps=last.eps,
-        layer_scale=not isinstance(block.ls1, nn.Identity),
-        qkv_bias=block.attn.qkv.bias is not None,
-        proj_bias=block.attn.proj.bias is not None,
+        **_block_fields(vit.blocks[-1]),
         final_norm=isinstance(vit.norm, nn.LayerNorm),
         fc_norm=isinstance(vit.fc_norm, nn.LayerNorm),
         pooling=vit.global_pool,
@@ -151,6 +145,19 @@ def sidecar_spec(model: nn.Module, moase: MoaseSettings, adapt_blocks: int) -> S
         classes=vit.num_classes if head is not None else 0,
         head_bias=head is not None and head.bias is not None,
     )
+
+
+def _block_fields(block: Any) -> dict[str, Any]:
+    """What a `SidecarSpec` says of its blocks."""
+    return {
+        "heads": block.attn.num_heads,
+        "head_width": block.attn.head_dim,
+        "hidden": block.mlp.fc1.out_features,
+        "activation": activation_of(block.mlp.act),
+        "layer_scale": not isinstance(block.ls1, nn.Identity),
+        "qkv_bias": block.attn.qkv.bias is not None,
+        "proj_bias": block.attn.proj.bias is not None,
+    }
 
 
 def _attention_pool_spec(pool: Any) -> AttentionPoolSpec | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from moase_edge.errors import AdaptationError, ConfigError
+from moase_edge.frames.source import Source
 from moase_edge.runtime.method import Method, Stateful
 from moase_edge.runtime.snapshots import Position, Snapshots
 
@@ -79,6 +80,12 @@ class Controls:
                 _settle(done, action, position)
         if self.snapshots is not None and not self.held:
             self.snapshots.between(position)
+
+    def begin(self, snapshots: Snapshots | None, source: Source, start: Position | None) -> None:
+        """A run over this source begins at this place in it, and keeps its state there; None keeps none."""
+        self.snapshots = snapshots
+        if snapshots is not None:
+            snapshots.begin(source, start)
 
     def end(self) -> None:
         """The run is over: what still waits is cancelled."""

@@ -1,15 +1,20 @@
-"""Open the split method of an artifact; PyTorch is imported here and no earlier."""
+"""Open what answers with an artifact; PyTorch is imported here and no earlier."""
 
 from __future__ import annotations
+
+import logging
 
 from moase_edge.artifact.manifest import Precision
 from moase_edge.artifact.source_statistics import load_source_statistics
 from moase_edge.artifact.store import Artifact
-from moase_edge.config.adapt import AdaptSettings
+from moase_edge.config.adapt import ADAPT_PRESETS, AdaptSettings
 from moase_edge.engines.base import Engine, precision_of
 from moase_edge.errors import ConfigError
+from moase_edge.runtime.frozen import FrozenMethod
 from moase_edge.runtime.method import Method
 from moase_edge.runtime.scheduler import Schedule
+
+logger = logging.getLogger(__name__)
 
 # On so few tokens a second PyTorch thread costs more than it brings: it waits for a core that the engine's
 # threads still spin on (updates took 20 to 40 times as long).
@@ -59,6 +64,34 @@ def what_is_missing(
         f"{why}, and no objectives are named that weights could learn by, so nothing adapts. Name some in the "
         "file of --settings, or run with --adapt off."
     )
+
+
+def warn_of_what_is_missing(
+    artifact: Artifact, settings: AdaptSettings | None, schedule: Schedule, precision: Precision
+) -> None:
+    """Log what `what_is_missing` finds; settings are by default those of the artifact's preset."""
+    missing = what_is_missing(artifact, settings or preset_of(artifact), schedule, precision)
+    if missing:
+        logger.warning(missing)
+
+
+def preset_of(artifact: Artifact) -> AdaptSettings:
+    """Settings of the learner that belong to the artifact's adapters."""
+    return ADAPT_PRESETS[artifact.manifest.moase.preset]
+
+
+def open_method(
+    artifact: Artifact, engine: Engine, settings: AdaptSettings, schedule: Schedule, *, threads: int | None
+) -> Method:
+    """The frozen model, or the artifact's sidecar beside it, where the schedule has any; see `open_split_method`.
+
+    Raises:
+        ConfigError: PyTorch cannot be imported, and the sidecar needs it.
+    """
+    if not schedule.sidecar:
+        return FrozenMethod(engine)
+    require_torch()
+    return open_split_method(artifact, engine, settings, schedule, threads=threads)
 
 
 def open_split_method(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from itertools import count, islice
 from pathlib import Path
 from time import perf_counter_ns
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from moase_edge.adapt.state_file import Binding, binding_of
 from moase_edge.artifact.store import Artifact, load_artifact, newest_artifact
-from moase_edge.config.adapt import ADAPT_PRESETS, AdaptSettings
+from moase_edge.config.adapt import AdaptSettings
 from moase_edge.config.names import EngineName
 from moase_edge.engines.base import Engine, precision_of
 from moase_edge.engines.open import open_chosen
@@ -31,17 +30,14 @@ from moase_edge.runtime.budget import UpdateBudget
 from moase_edge.runtime.controls import Controls
 from moase_edge.runtime.decide import decide_precision
 from moase_edge.runtime.facts import facts_of
-from moase_edge.runtime.frozen import FrozenMethod
 from moase_edge.runtime.method import Deferring, Following, Method, Prediction, RunCounts, Update
-from moase_edge.runtime.open_split import open_split_method, require_torch, what_is_missing
+from moase_edge.runtime.open_split import open_method, preset_of, require_torch, warn_of_what_is_missing
 from moase_edge.runtime.record import RunRecord
 from moase_edge.runtime.result import Result
 from moase_edge.runtime.results import results_of
 from moase_edge.runtime.scheduler import Timing, asked_whether_frames_wait, parse_schedule
 from moase_edge.runtime.snapshots import Position
 from moase_edge.runtime.stages import Stages
-
-logger = logging.getLogger(__name__)
 
 OnBatch = Callable[[Sequence[Result], Stages, Update | None], None]
 
@@ -113,8 +109,7 @@ class Pipeline:
         """A pipeline over an artifact folder; by default the newest under artifacts/.
 
         Args:
-            adapt: `every`, `every-N`, `on-shift`, `idle`, `hold` or `off` (see `parse_schedule`), which needs no
-                PyTorch.
+            adapt: `every`, `every-N`, `on-shift`, `idle`, `hold`, or `off` without PyTorch (see `parse_schedule`).
             engine: what runs the backbone.
             settings: of the learner; by default those of the artifact's MoASE preset.
             threads: of the engine, and of PyTorch (process-wide) where the sidecar sees many tokens; None leaves
@@ -133,18 +128,13 @@ class Pipeline:
             require_torch()
         if engine == "auto":
             loaded = decide_precision(loaded, threads=threads)
-        with ExitStack() as stack:
-            opened = open_chosen(loaded, engine, threads=threads)
-            stack.callback(opened.engine.close)
+        opened = open_chosen(loaded, engine, threads=threads)
+        with _closed_on_failure(opened.engine):
             pipeline = cls.over(
                 loaded, opened.engine, adapt=adapt, settings=settings, threads=threads, budget_ms=budget_ms
             )
-            pipeline.facts["engine_choice"] = opened.reason
-            stack.pop_all()
-        learning = settings or ADAPT_PRESETS[loaded.manifest.moase.preset]
-        missing = what_is_missing(loaded, learning, schedule, precision_of(opened.engine))
-        if missing:
-            logger.warning(missing)
+        pipeline.facts["engine_choice"] = opened.reason
+        warn_of_what_is_missing(loaded, settings, schedule, precision_of(opened.engine))
         return pipeline
 
     @classmethod
@@ -174,13 +164,9 @@ class Pipeline:
         schedule = parse_schedule(adapt)
         manifest = artifact.manifest
         engine = watched(artifact, engine)
-        learning = settings or ADAPT_PRESETS[manifest.moase.preset]
-        if schedule.sidecar:
-            require_torch()
+        learning = settings or preset_of(artifact)
         pipeline = cls(
-            open_split_method(artifact, engine, learning, schedule, threads=threads)
-            if schedule.sidecar
-            else FrozenMethod(engine),
+            open_method(artifact, engine, learning, schedule, threads=threads),
             Preprocessor(manifest.preprocess),
             schedule,
             budget=None if budget_ms is None else UpdateBudget(budget_ms),
@@ -222,13 +208,7 @@ class Pipeline:
             ConfigError, SourceError: `source` is neither; the source cannot be opened, holds nothing, or was lost.
             EngineError: the engine failed.
         """
-        if batch_size < 1 or (max_frames is not None and max_frames < 1):
-            raise ConfigError(f"batch size and number of frames must be positive; got {batch_size}, {max_frames}.")
-        if not isinstance(source, (str, Path)) and not callable(getattr(source, "frames", None)):
-            raise ConfigError(
-                f"a run takes a file, folder, pattern or camera as text (such as 'video.mp4' or 'camera:0'), or a "
-                f"Source; got {type(source).__name__}. For pictures in memory write a Source: see docs/run.md."
-            )
+        _refuse_no_run(source, max_frames, batch_size)
         self.stopping = False
         self.record, self.counted = RunRecord(), RunCounts(self.method)
         self.position = start or Position()
@@ -344,3 +324,22 @@ class Pipeline:
             for result in results:
                 timings = {"timings_ms": stages.durations_ms, "update": update}
                 journal.write({**result.as_record(), **timings})
+
+
+@contextmanager
+def _closed_on_failure(engine: Engine) -> Iterator[None]:
+    """Close an engine that the block was to hand on, and could not."""
+    with ExitStack() as stack:
+        stack.callback(engine.close)
+        yield
+        stack.pop_all()
+
+
+def _refuse_no_run(source: object, max_frames: int | None, batch_size: int) -> None:
+    if batch_size < 1 or (max_frames is not None and max_frames < 1):
+        raise ConfigError(f"batch size and number of frames must be positive; got {batch_size}, {max_frames}.")
+    if not isinstance(source, (str, Path)) and not callable(getattr(source, "frames", None)):
+        raise ConfigError(
+            f"a run takes a file, folder, pattern or camera as text (such as 'video.mp4' or 'camera:0'), or a "
+            f"Source; got {type(source).__name__}. For pictures in memory write a Source: see docs/run.md."
+        )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Literal
 
@@ -99,31 +100,41 @@ def profile(
         ConfigError: numbers that give no window.
         SourceError, EngineError: as a run raises them.
     """
+    _refuse_no_window(window, warm_up, max_frames)
+    run = Profile(FrameTimes(max_frames + 2 * warm_up))
+    frames = source.frames()
+    for mode in MODES:
+        _run(run, mode, pipelines[mode], _Window(frames, warm_up, source), warm_up=True)
+    next_window = partial(_Window, frames, window, source)
+    run.ended = _run_until_steady(run, pipelines, next_window, rounds=max_frames // (2 * window))
+    return run
+
+
+def _refuse_no_window(window: int, warm_up: int, max_frames: int) -> None:
     if window < 1 or warm_up < 0 or max_frames < 2 * window:
         raise ConfigError(
             f"a window of {window}, a warm-up of {warm_up} and {max_frames} frames cannot be profiled: expected a "
             "window of a frame at least, no negative warm-up, and frames for a window of each mode."
         )
-    run = Profile(FrameTimes(max_frames + 2 * warm_up))
-    frames = source.frames()
-    for mode in MODES:
-        _run(run, mode, pipelines[mode], _Window(frames, warm_up, source), warm_up=True)
-    for number in range(max_frames // (2 * window)):
+
+
+def _run_until_steady(
+    run: Profile, pipelines: Mapping[Mode, Pipeline], next_window: Callable[[], _Window], *, rounds: int
+) -> str:
+    """Windows of both modes, each in turn first; why they ended, in words."""
+    for number in range(rounds):
         for mode in MODES if number % 2 == 0 else MODES[::-1]:
-            if _run(run, mode, pipelines[mode], _Window(frames, window, source)) < window:
-                run.ended = "the source ended"
-                return run
+            if not _run(run, mode, pipelines[mode], next_window()):
+                return "the source ended"
         run.steady = all(is_steady(medians, within=STEADY_WITHIN) for medians in run.medians_ms.values())
         if run.steady:
-            run.ended = "the windows agree"
-            return run
+            return "the windows agree"
     counted = sum(len(run.rows(mode)) for mode in MODES)
-    run.ended = f"{counted} frames were timed, and the windows do not agree"
-    return run
+    return f"{counted} frames were timed, and the windows do not agree"
 
 
-def _run(run: Profile, mode: Mode, pipeline: Pipeline, window: _Window, *, warm_up: bool = False) -> int:
-    """One window; how many frames it had."""
+def _run(run: Profile, mode: Mode, pipeline: Pipeline, window: _Window, *, warm_up: bool = False) -> bool:
+    """One window; whether it had all its frames."""
     before = run.times.count
 
     def remember(results: Sequence[Result], stages: Stages, _update: Update | None) -> None:
@@ -139,4 +150,4 @@ def _run(run: Profile, mode: Mode, pipeline: Pipeline, window: _Window, *, warm_
     if len(rows) and not warm_up:
         run.medians_ms[mode].append(float(np.median(run.times.busy(rows))))
         run.memory.append((run.times.count, resident_mib()))
-    return len(rows)
+    return len(rows) == window.length

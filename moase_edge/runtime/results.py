@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from time import perf_counter_ns, time
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from moase_edge.frames.frame import Frame
-from moase_edge.metrics.uncertainty import entropy, softmax
+from moase_edge.metrics.uncertainty import Floats, entropy, softmax
 from moase_edge.runtime.method import Prediction
 from moase_edge.runtime.result import Result
 from moase_edge.runtime.stages import Stages
@@ -38,9 +39,8 @@ def results_of(
     entropies = entropy(probabilities)
     now, now_s = perf_counter_ns(), time()
     results = []
-    for row, frame in enumerate(batch):
-        answer = _top(logits[row]) if has_head else None
-        frozen_row = frozen[row]
+    for row, (frame, frozen_row) in enumerate(zip(batch, frozen, strict=True)):
+        answer = _answer(logits[row], probabilities[row], entropies[row], labels) if has_head else _Answer()
         age_ms = (now - frame.captured_ns) / 1e6
         results.append(
             Result(
@@ -48,10 +48,7 @@ def results_of(
                 logits=logits[row],
                 frozen_logits=frozen_row,
                 adapted=bool(prediction.adapted[row]),
-                prediction=answer,
-                label=labels[answer] if labels and answer is not None else None,
-                confidence=None if answer is None else _finite(probabilities[row, answer]),
-                entropy=None if answer is None else _finite(entropies[row]),
+                **answer._asdict(),
                 frozen_prediction=None if frozen_row is None or not has_head else _top(frozen_row),
                 timings_ms=dict(stages.durations_ms),
                 age_ms=age_ms,
@@ -59,6 +56,23 @@ def results_of(
             )
         )
     return results
+
+
+class _Answer(NamedTuple):
+    """The fields of a result that are read from its logits; None where they name no class."""
+
+    prediction: int | None = None
+    label: str | None = None
+    confidence: float | None = None
+    entropy: float | None = None
+
+
+def _answer(logits: Floats, probabilities: Floats, entropy: float, labels: Sequence[str] | None) -> _Answer:
+    """What (K,) logits and their softmax say; `entropy` is the softmax's."""
+    top = _top(logits)
+    if top is None:
+        return _Answer()
+    return _Answer(top, labels[top] if labels else None, _finite(probabilities[top]), _finite(entropy))
 
 
 def _read_only(logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -76,7 +90,7 @@ def _frozen_rows(prediction: Prediction) -> list[NDArray[np.float32] | None]:
     return [logits if known else None for logits, known in rows]
 
 
-def _top(logits: NDArray[np.float32]) -> int | None:
+def _top(logits: Floats) -> int | None:
     """Index of the largest finite logit, None where there is none."""
     finite = np.isfinite(logits)
     return int(np.argmax(np.where(finite, logits, -np.inf))) if finite.any() else None

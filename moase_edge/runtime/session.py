@@ -115,36 +115,32 @@ def run_and_report(
         StorageError: the report cannot be written.
     """
     started_at, began_s = datetime.now(timezone.utc), perf_counter()
-    pipeline.controls.snapshots = snapshots
-    if snapshots is not None:
-        snapshots.begin(source, start)
+    pipeline.controls.begin(snapshots, source, start)
     with closing(RotatingJsonl(folder, JOURNAL_STEM)) as journal:
         results = pipeline.run(source, max_frames=max_frames, batch_size=batch_size, journal=journal, start=start)
         failure = _consume(results, on_result)
     pipeline.controls.end()
-    timing = _timing(started_at, perf_counter() - began_s, pipeline.record.counts["frames"])
-    pace = "real" if source.live else "full"
-    mode = pipeline.schedule.mode
-    shown = {"source": source.name, "pace": pace, "adapt": mode, "batch_size": batch_size}
+    run_facts = {**facts, **_facts_of(pipeline, source, batch_size, started_at, perf_counter() - began_s)}
     ended = _why_ended(pipeline, failure, max_frames)
     if snapshots is not None:
         snapshots.finish(pipeline.position, ended=ended == _SOURCE_ENDED)
-    report = _report_of(pipeline, source, {**facts, **shown, **timing}, ended, journal.lost_lines)
-    try:
-        _write(folder, report, pipeline, failure)
-    finally:
-        if on_end is not None:
-            on_end(report)
-    if failure is not None and not isinstance(failure, ConsumerGone):
-        raise failure
+    report = _report_of(pipeline, source, run_facts, ended, journal.lost_lines)
+    _tell(folder, report, pipeline, failure, on_end)
     return RunOutcome(report.ended, report)
 
 
-def _timing(started_at: datetime, duration_s: float, frames: int) -> dict[str, Any]:
+def _facts_of(
+    pipeline: Pipeline, source: Source, batch_size: int, started_at: datetime, duration_s: float
+) -> dict[str, Any]:
+    """What a report says of every run, whatever it is of."""
     return {
+        "source": source.name,
+        "pace": "real" if source.live else "full",
+        "adapt": pipeline.schedule.mode,
+        "batch_size": batch_size,
         "started_at": started_at.isoformat(timespec="seconds"),
         "duration_s": round(duration_s, 3),
-        "frames_per_second": round(frames / duration_s, 3),
+        "frames_per_second": round(pipeline.record.counts["frames"] / duration_s, 3),
     }
 
 
@@ -186,6 +182,23 @@ def _why_ended(pipeline: Pipeline, failure: Exception | None, max_frames: int | 
     if max_frames is not None and pipeline.record.counts["frames"] >= max_frames:
         return f"{max_frames} frames were asked for"
     return _SOURCE_ENDED
+
+
+def _tell(
+    folder: Path,
+    report: RunReport,
+    pipeline: Pipeline,
+    failure: Exception | None,
+    on_end: Callable[[RunReport], None] | None,
+) -> None:
+    """Write the report and hand it out, whatever comes of that; then raise what ended the run early."""
+    try:
+        _write(folder, report, pipeline, failure)
+    finally:
+        if on_end is not None:
+            on_end(report)
+    if failure is not None and not isinstance(failure, ConsumerGone):
+        raise failure
 
 
 def _write(folder: Path, report: RunReport, pipeline: Pipeline, failure: Exception | None) -> None:
