@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from moase_edge.export.request import ExportRequest
 
 _INTERRUPTED = "interrupted; nothing was written"
+# What `--rebuild` takes; everything else is settled by the artifact.
+_OF_REBUILD = {"rebuild", *(option.name for option in fields(PlanArguments))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ def export(context: typer.Context, given: ExportArguments) -> None:
     """Build an artifact: the frozen backbone as an ONNX engine, the trainable sidecar, proof that they agree."""
     plans = plan_request(given.plans, rebuilding=given.rebuild is not None)
     if given.rebuild is not None:
-        refuse_beside_rebuild(context)
+        refuse_beside_rebuild(context, _OF_REBUILD)
         rebuild_here(given.rebuild, plans)
         return
     backbone = given.model.backbone

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -79,13 +80,12 @@ def plan_request(given: PlanArguments, *, rebuilding: bool) -> PlanRequest:
     return PlanRequest(engine, tuple(given.target or ()), settings)
 
 
-def refuse_beside_rebuild(context: typer.Context) -> None:
-    """Refuse options that `--rebuild` would have to ignore: all but its own and those about plans.
+def refuse_beside_rebuild(context: typer.Context, allowed: Collection[str]) -> None:
+    """Refuse options that `--rebuild` would have to ignore.
 
     Raises:
         ConfigError: naming them.
     """
-    allowed = {"rebuild", *(option.name for option in fields(PlanArguments))}
     given = [option for name, option in given_options(context).items() if name not in allowed]
     if given:
         raise ConfigError(
