@@ -16,7 +16,8 @@ import pytest
 
 from moase_edge.bench.protocol_choice import LATENCY_AWARE, choosable_options
 from moase_edge.cli import main
-from moase_edge.cli.run_state import StateArguments, open_snapshots
+from moase_edge.cli.run import StateArguments
+from moase_edge.cli.run_state import open_snapshots
 from moase_edge.config import adapt
 from moase_edge.config.adapt import AdaptSettings
 from moase_edge.config.base import Settings, load_settings

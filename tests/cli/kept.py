@@ -10,8 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from moase_edge.cli.run_command import RunArguments, execute
-from moase_edge.cli.run_state import StateArguments
+from moase_edge.cli.run import RunArguments, StateArguments
+from moase_edge.cli.run_command import execute
 
 FRAMES = 60
 # So that steering and all that watches are decided within so few frames.
@@ -48,18 +48,13 @@ def run(
     """`moase-edge run` in this process; its journal without what a clock tells."""
     execute(
         RunArguments(
-            camera=None,
             source=str(stream),
-            pace=None,
-            give_up_after_s=None,
             artifact=artifact,
             engine="ort",
             adapt=adapt,
-            budget_ms=None,
             settings=settings,
             max_frames=max_frames,
             threads=1,
-            emit=None,
             report=report,
             force=True,
             state=StateArguments(**state),

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from moase_edge.cli import interrupt, main, run_command
+from moase_edge.cli.run import RunArguments
 from moase_edge.cli.run_command import (
-    RunArguments,
     frame_budget_ms,
     read_settings,
     refuse_useless_work,
@@ -29,22 +29,7 @@ from tests.artifact.folders import make_artifact
 from tests.cli.commands import write_pictures
 from tests.runtime.fakes import LevelMethod, ListSource, frames, pipeline_of
 
-GIVEN = RunArguments(
-    camera=None,
-    source="video.mp4",
-    pace=None,
-    give_up_after_s=None,
-    artifact=None,
-    engine="auto",
-    adapt="every",
-    budget_ms=None,
-    settings=None,
-    max_frames=None,
-    threads=None,
-    emit=None,
-    report=None,
-    force=False,
-)
+GIVEN = RunArguments(source="video.mp4")
 
 
 def test_one_source_is_named() -> None:

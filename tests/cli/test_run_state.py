@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from moase_edge.adapt.state_file import read_header
-from moase_edge.cli.run_state import StateArguments, default_folder, refuse_useless_state
+from moase_edge.cli.run import StateArguments
+from moase_edge.cli.run_state import default_folder, refuse_useless_state
 from moase_edge.errors import ArtifactError, ConfigError
 from moase_edge.runtime import run_report
 from moase_edge.runtime.snapshot_folder import SnapshotFolder

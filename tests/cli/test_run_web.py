@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from moase_edge.cli import main
-from moase_edge.cli.run_web import WebArguments, open_web
+from moase_edge.cli.run import WebArguments
+from moase_edge.cli.run_web import open_web
 from moase_edge.errors import ConfigError
 from moase_edge.runtime.web.address import TOKEN_VARIABLE, listen
 from tests.blocked import run_blocked
@@ -65,7 +66,8 @@ def test_the_token_is_taken_from_the_environment_too_and_the_option_goes_first(
 def test_without_the_packages_the_extra_is_named() -> None:
     code = """
     from contextlib import ExitStack
-    from moase_edge.cli.run_web import WebArguments, open_web
+    from moase_edge.cli.run import WebArguments
+    from moase_edge.cli.run_web import open_web
     from moase_edge.errors import ConfigError
     try:
         open_web(WebArguments("127.0.0.1:0"), ExitStack())

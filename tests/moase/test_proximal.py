@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from moase_edge.errors import ConfigError
 from moase_edge.moase.experts import Experts
-from moase_edge.moase.proximal import PROXIMAL_FORMS
+from moase_edge.moase.proximal import PROXIMAL_FORMS, pull_toward
+from tests.moase.adapters import adapter_at
 
 
 def bank(*values: float) -> Experts:
@@ -68,3 +70,28 @@ def test_gradient_at_distance_zero_is_zero(form: str) -> None:
 def test_published_norm_is_constant_per_expert_where_one_expert_has_not_moved() -> None:
     student = bank(*STUDENT[:4], *REFERENCE[4:])
     assert float(gradient("expert-norm", student, bank(*REFERENCE)).norm()) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("form", PROXIMAL_FORMS)
+def test_the_pull_is_the_weighted_distance_between_what_the_modules_are_now(form: str) -> None:
+    student, anchor = adapter_at("edge", 8, seed=1), adapter_at("edge", 8, seed=2)
+    pull = pull_toward(anchor, student, form=form, weight=0.5)
+    assert pull is not None
+    for _ in range(2):
+        assert torch.equal(pull(), 0.5 * PROXIMAL_FORMS[form]([student.experts], [anchor.experts]))
+        with torch.no_grad():
+            next(student.experts.parameters()).add_(1)
+    pull().backward()
+    assert all(weight.grad is not None for weight in student.experts.parameters())
+
+
+@pytest.mark.parametrize(("form", "weight"), [("none", 1.0), ("squared", 0.0)])
+def test_without_form_or_weight_there_is_no_pull(form: str, weight: float) -> None:
+    student = adapter_at("edge", 8)
+    assert pull_toward(student, student, form=form, weight=weight) is None
+
+
+def test_a_form_that_there_is_not_is_refused() -> None:
+    student = adapter_at("edge", 8)
+    with pytest.raises(ConfigError, match=r"form of the HP loss.*choose one of none, squared"):
+        pull_toward(student, student, form="cubed", weight=1.0)

@@ -93,21 +93,10 @@ def corrupt(
     *,
     constants: ConstantSet | None = None,
 ) -> Image:
-    """Corrupt one frame.
-
-    Args:
-        image: H x W x 3, RGB, uint8, at least 16 px on each side; not changed.
-        name: a key of CORRUPTIONS.
-        severity: 1 to 5.
-        rng: the only source of chance; the same state gives the same bytes.
-        constants: `imagenet` takes those of ImageNet-C, `cifar` those of CIFAR-10-C, which are milder. None takes
-            `cifar` where the shorter side is below 64 px, else `imagenet`.
-
-    Returns:
-        A new array of the same shape, uint8, C-contiguous.
+    """Corrupt one frame by the corruption of this name in CORRUPTIONS; all else is as `Corruption` takes it.
 
     Raises:
-        ConfigError: an unknown name, a severity out of range, or an image that is not one.
+        ConfigError: an unknown name, and what a `Corruption` refuses.
     """
     corruption = CORRUPTIONS.get(name)
     if corruption is None:

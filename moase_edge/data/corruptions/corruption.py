@@ -58,7 +58,8 @@ class Corruption(Generic[S]):
             image: H x W x 3, RGB, uint8, at least 16 px on each side; not changed.
             severity: 1 to 5.
             rng: the only source of chance; the same state gives the same bytes.
-            constants: None takes `cifar` where the shorter side is below 64 px, else `imagenet`.
+            constants: `imagenet` takes those of ImageNet-C, `cifar` those of CIFAR-10-C, which are milder. None
+                takes `cifar` where the shorter side is below 64 px, else `imagenet`.
 
         Returns:
             A new array of the same shape, uint8, C-contiguous.
