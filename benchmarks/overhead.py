@@ -187,9 +187,18 @@ def _update(method: Method, image: NDArray[np.float32]) -> None:
 
 
 def interleave(
-    variants: dict[str, Callable[[], None]], *, rounds: int, frames: int, seed: int
+    variants: dict[str, Callable[[], None]],
+    *,
+    rounds: int,
+    frames: int,
+    seed: int,
+    settle: Callable[[], object] = lambda: None,
 ) -> dict[str, list[float]]:
-    """Milliseconds of every timed frame. In each round every variant runs once untimed, then timed."""
+    """Milliseconds of every timed frame. In each round every variant runs once untimed, then timed.
+
+    Args:
+        settle: waits, behind each variant, for what it left under way.
+    """
     order, rng = list(variants), random.Random(seed)
     times: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(rounds):
@@ -200,6 +209,7 @@ def interleave(
                 begin = perf_counter_ns()
                 variants[name]()
                 times[name].append((perf_counter_ns() - begin) / 1e6)
+            settle()
     return times
 
 

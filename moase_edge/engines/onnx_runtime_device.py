@@ -22,6 +22,13 @@ from moase_edge.errors import EngineError
 _EVEN, _ODD, _HOST = 0, 1, 2
 _TYPES = {"tensor(float)": torch.float32, "tensor(float16)": torch.float16}
 _ELEMENTS = {torch.float32: np.float32, torch.float16: np.float16}
+# ONNX Runtime has TensorRT 10 choose types: it refuses halves and Q/DQ whose type it was not allowed
+# (onnxruntime 13381), and may then take that type where the graph says float32, which parity shows.
+_TYPE_ALLOWED: dict[Precision, str] = {
+    "fp16": "trt_fp16_enable",
+    "bf16": "trt_bf16_enable",
+    "int8": "trt_int8_enable",
+}
 
 
 class _Bound:
@@ -53,7 +60,8 @@ class OnnxRuntimeDeviceEngine:
         provider: "cuda" or "tensorrt"; "cpu" binds tensors in host memory, for tests.
         device: where the tensors live.
         precision: that the file computes in.
-        graphs: let ONNX Runtime capture a CUDA graph for each set of buffers.
+        graphs: let ONNX Runtime capture a CUDA graph for each set of buffers; its TensorRT provider keeps one
+            alone, so that there is one set, whose answers are copied.
         cache: folder in which the TensorRT provider keeps what it builds.
 
     Raises:
@@ -74,10 +82,17 @@ class OnnxRuntimeDeviceEngine:
         self._stream = torch.cuda.Stream(device) if self._cuda else None  # type: ignore[no-untyped-call]
         self._ready = torch.cuda.Event() if self._cuda else None  # type: ignore[no-untyped-call]
         stream = None if self._stream is None else int(self._stream.cuda_stream)
-        options = provider_options(provider, device=device.index or 0, stream=stream, graphs=graphs, cache=cache)
+        options = provider_options(
+            provider,
+            device=device.index or 0,
+            stream=stream,
+            graphs=graphs,
+            cache=cache,
+            precision=precision,
+        )
         self._session: Any = open_session(model, provider=provider, options=options)
         self._blocks = blocks_of(self._session)
-        self._graphs = graphs
+        self._graphs, self._one_graph = graphs, graphs and provider == "tensorrt"
         self._bound: dict[tuple[int, int], _Bound] = {}
         self._turn = _EVEN
         self._on = device
@@ -96,7 +111,8 @@ class OnnxRuntimeDeviceEngine:
         """The same, left on the device (see `DeviceEngine`); ONNX Runtime waits for its end."""
         self._turn = _ODD if self._turn == _EVEN else _EVEN
         bound = self._run(self._turn, images, shift)
-        return {name: tensor.float() for name, tensor in bound.outputs.items()}
+        found = {name: tensor.float() for name, tensor in bound.outputs.items()}
+        return {name: tensor.clone() for name, tensor in found.items()} if self._one_graph else found
 
     def close(self) -> None:
         """Release session and buffers."""
@@ -107,8 +123,13 @@ class OnnxRuntimeDeviceEngine:
         if self._session is None:
             raise EngineError("this engine was closed. Open the artifact again.")
         rows = self._fitting(images, shift)
-        key = (turn, len(images))
+        key = (_EVEN if self._one_graph else turn, len(images))
         if key not in self._bound:
+            if self._one_graph and self._bound:
+                raise EngineError(
+                    "ONNX Runtime's TensorRT provider keeps one CUDA graph, here of a batch of "
+                    f"{next(iter(self._bound))[1]}; got one of {len(images)}. Open it without CUDA graphs."
+                )
             self._bound[key] = _Bound(self._session, len(images), self._on, cuda=self._cuda)
         bound = self._bound[key]
         try:
@@ -157,20 +178,28 @@ class OnnxRuntimeDeviceEngine:
 
 
 def provider_options(
-    provider: Provider, *, device: int = 0, stream: int | None, graphs: bool, cache: Path | None
+    provider: Provider,
+    *,
+    device: int = 0,
+    stream: int | None,
+    graphs: bool,
+    cache: Path | None,
+    precision: Precision = "fp32",
 ) -> ProviderOptions:
     """Options of a provider, and of what takes the nodes that it leaves, as ONNX Runtime names them.
 
     Args:
         device: number of the GPU.
         stream: handle of the CUDA stream to run on; None leaves it to ONNX Runtime.
+        precision: of the graph.
     """
+    allowed = {_TYPE_ALLOWED[precision]: "1"} if precision in _TYPE_ALLOWED else {}
     common = {} if stream is None else {"device_id": str(device), "user_compute_stream": str(stream)}
     kept = {} if cache is None else {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(cache)}
     of: dict[Provider, dict[str, str]] = {
         "cpu": {},
         "cuda": {**common, **({"enable_cuda_graph": "1"} if graphs and provider == "cuda" else {})},
-        "tensorrt": {**common, **kept, **({"trt_cuda_graph_enable": "1"} if graphs else {})},
+        "tensorrt": {**common, **kept, **allowed, **({"trt_cuda_graph_enable": "1"} if graphs else {})},
     }
     return {name: of[name] for name in (provider, *BESIDE[provider])}
 

@@ -10,8 +10,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from moase_edge.artifact.manifest import Precision
+from moase_edge.engines import onnx_runtime_device
 from moase_edge.engines.base import DeviceEngine, device_of
-from moase_edge.engines.onnx_runtime import OnnxRuntimeEngine, Provider
+from moase_edge.engines.onnx_runtime import OnnxRuntimeEngine, Provider, ProviderOptions, open_session
 from moase_edge.engines.onnx_runtime_device import OnnxRuntimeDeviceEngine, provider_options
 from moase_edge.errors import EngineError
 
@@ -99,3 +101,42 @@ def test_each_provider_is_given_its_own_options(tmp_path: Path) -> None:
         },
         "cuda": on_stream,
     }
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16", "int8"])
+def test_tensorrt_is_allowed_the_types_of_the_graph_and_cuda_needs_no_word(precision: Precision) -> None:
+    def options(provider: Provider) -> ProviderOptions:
+        return provider_options(provider, stream=None, graphs=False, cache=None, precision=precision)
+
+    assert options("tensorrt") == {"tensorrt": {f"trt_{precision}_enable": "1"}, "cuda": {}}
+    assert options("cuda") == {"cuda": {}}
+
+
+@pytest.fixture
+def one_graph(steerable_artifact: Path, monkeypatch: pytest.MonkeyPatch) -> OnnxRuntimeDeviceEngine:
+    """The TensorRT provider with CUDA graphs, which the CPU stands in for."""
+
+    def on_the_cpu(model: Path, **_asked: object) -> object:
+        return open_session(model, provider="cpu")
+
+    monkeypatch.setattr(onnx_runtime_device, "open_session", on_the_cpu)
+    model = steerable_artifact / "backbone.onnx"
+    return OnnxRuntimeDeviceEngine(model, provider="tensorrt", device=torch.device("cpu"), graphs=True)
+
+
+def test_with_one_graph_every_run_is_in_the_same_buffers_and_answers_are_copies(
+    one_graph: OnnxRuntimeDeviceEngine, reference: OnnxRuntimeEngine
+) -> None:
+    first = one_graph.run_on_device(pictures(seed=0))["mid"]
+    bound = list(one_graph._bound.values())
+    one_graph.run_on_device(pictures(seed=1))
+    one_graph.run(pictures(seed=2))
+    assert list(one_graph._bound.values()) == bound
+    assert len(bound) == 1
+    np.testing.assert_array_equal(first.numpy(), reference.run(pictures(seed=0))["mid"])
+
+
+def test_one_graph_takes_one_batch_size(one_graph: OnnxRuntimeDeviceEngine) -> None:
+    one_graph.run(pictures(1))
+    with pytest.raises(EngineError, match=r"here of a batch of 1; got one of 3. Open it without CUDA graphs"):
+        one_graph.run(pictures(3))
