@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from moase_edge.adapt.augmented import Rerun
-from moase_edge.adapt.domains import Recognition
+from moase_edge.adapt.domain import Recognition
 from moase_edge.adapt.drift import DriftDetector
 from moase_edge.adapt.guard import Guard
 from moase_edge.adapt.held import HeldSidecar

@@ -7,99 +7,27 @@ their features lie; what it is corrected by is the difference to the source, as 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-Vector = NDArray[np.float64]
-# Standardised key (C,) and features (C,) of a frame, and the number of the domain that it was steered for: the
-# source's where it was not.
-Frame = tuple[Vector, Vector, int]
+from moase_edge.adapt.domain import SOURCE, BankState, Domain, Frame, Recognition, Vector
 
-SOURCE = 0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Domain:
-    """What is known of one domain; arrays are never written to.
-
-    Attributes:
-        number: of the domain in the order of discovery; the source has 0.
-        centre: (C,) mean of its frames' standardised keys.
-        plain, steered: (C,) mean features without and with steering; None where there were none.
-        frames: with new content, by which `centre` and `plain` or `steered` are known.
-        plain_frames, steered_frames: of these.
-        last_seen: clock of its latest one.
-    """
-
-    number: int
-    centre: Vector
-    plain: Vector | None
-    steered: Vector | None
-    frames: int
-    plain_frames: int
-    steered_frames: int
-    last_seen: int
-
-    def with_frame(self, frame: Frame, *, keep: float, now: int) -> Domain:
-        """The domain after another of its frames; features that were steered for another domain do not count."""
-        key, features, steered_for = frame
-        frames = self.frames + 1
-        moved = replace(self, centre=_toward(self.centre, key, frames, keep), frames=frames, last_seen=now)
-        if steered_for not in (SOURCE, self.number):
-            return moved
-        return moved.with_features(features, steered=steered_for != SOURCE, keep=keep)
-
-    def with_features(self, features: Vector, *, steered: bool, keep: float) -> Domain:
-        """The domain after features of one of its frames."""
-        if steered:
-            count = self.steered_frames + 1
-            mean = features if self.steered is None else _toward(self.steered, features, count, keep)
-            return replace(self, steered=mean, steered_frames=count)
-        count = self.plain_frames + 1
-        mean = features if self.plain is None else _toward(self.plain, features, count, keep)
-        return replace(self, plain=mean, plain_frames=count)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Recognition:
-    """What the rows of a batch show.
-
-    Attributes:
-        slot: (B,) index into the bank's domains; 0 is the source.
-        share: (B,) how much of that domain's deviation from the source each row has itself, 0..1.
-    """
-
-    slot: NDArray[np.int64]
-    share: Vector
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class BankState:
-    """All that a bank remembers.
-
-    Attributes:
-        domains: the source and every domain that is kept.
-        current: slot of the domain at hand.
-        pending: frames that lie near no known domain and are counted to none yet.
-        clock: frames with new content so far.
-        found: number of the latest domain.
-    """
-
-    domains: tuple[Domain, ...]
-    current: int
-    pending: tuple[Frame, ...]
-    clock: int
-    found: int
+# Contents, in units of those that make a domain, after which a frame that waits belongs to nothing any more.
+_PATIENCE = 4
+# Running share of contents that begin a domain, over so many of them, from which keys tell noise and not light:
+# every domain is then no more than the content that it began with.
+_UNREST, _UNREST_WINDOW = 0.07, 24
 
 
 class DomainBank:
     """Recognises domains and keeps their means. Only frames with new content are counted.
 
     A frame that lies near no known domain waits; `decide` such frames either return to one, by their mean, or
-    become a new one, less those that lie too far from their mean for a single domain. What the source is never
-    moves. A difference to the source counts by the positive part of
+    become a new one, less those that lie too far from their mean for a single domain. One that waits for long is
+    forgotten. Where domains are found all the time, keys do not tell domains, and nothing counts as known of them.
+    What the source is never moves. A difference to the source counts by the positive part of
     James and Stein's estimator, `d * max(0, 1 - caution * v / mean((d / spread)^2))` with v the sampling variance
     of both means, so that a clean stream is not moved at all.
 
@@ -151,8 +79,13 @@ class DomainBank:
 
     @property
     def waiting(self) -> int:
-        """Latest frames with new content that lie near no known domain and are counted to none yet."""
+        """Frames with new content that lie near no known domain and are counted to none yet."""
         return len(self._state.pending)
+
+    @property
+    def tells_domains(self) -> bool:
+        """Whether domains are found no more often than light can change."""
+        return self._state.unrest <= _UNREST
 
     @property
     def standardisation(self) -> tuple[Vector, Vector]:
@@ -189,7 +122,7 @@ class DomainBank:
         """(C,) by which the domain's features lie off the source's, as far as it is known; None for nothing."""
         domain = self.domains[slot]
         mean, frames = (domain.steered, domain.steered_frames) if steered else (domain.plain, domain.plain_frames)
-        if slot == SOURCE or mean is None:
+        if slot == SOURCE or mean is None or not self.tells_domains:
             return None
         difference = mean - self.feature_mean
         return self._known_part(difference, difference * self._feature_scale, frames)
@@ -197,7 +130,7 @@ class DomainBank:
     def key_offset(self, slot: int) -> Vector | None:
         """(C,) by which the domain's keys lie off the source's, in their own units; None for nothing."""
         domain = self.domains[slot]
-        if slot == SOURCE:
+        if slot == SOURCE or not self.tells_domains:
             return None
         return self._known_part(domain.centre * self.key_std, domain.centre, domain.frames)
 
@@ -207,16 +140,18 @@ class DomainBank:
         Args:
             steered_for: number of the domain that the features' run was steered for; the source's for a plain run.
         """
-        state, frame = self._state, (key, features, steered_for)
-        self._state = replace(state, clock=state.clock + 1)
-        if not self._by_key:
-            self._count_to(1 if len(state.domains) > 1 else self._found(key), (frame,))
-            return
-        nearest = int(self._distances(key).argmin())
-        if not state.pending and nearest == state.current and self.fits(key, nearest):
-            self._count_to(nearest, (frame,))
-        else:
-            self._wait((*state.pending, frame))
+        now, found = self._state.clock + 1, self._found_in_all
+        frame = Frame(key, features, steered_for, now)
+        pending = tuple(each for each in self._state.pending if now - each.seen <= _PATIENCE * self._decide)
+        self._state = replace(self._state, clock=now, pending=pending)
+        self._place(frame)
+        unrest = self._state.unrest
+        began = float(self._found_in_all > found)
+        self._state = replace(self._state, unrest=unrest + (began - unrest) / _UNREST_WINDOW)
+
+    def waits(self, key: Vector) -> bool:
+        """Whether a frame with this key (C,) is counted to no domain yet."""
+        return any(np.array_equal(frame.key, key) for frame in self._state.pending)
 
     def add_features(self, slot: int, features: Vector, *, steered: bool) -> None:
         """Count features of a frame that was counted already, from a second run of it."""
@@ -230,7 +165,7 @@ class DomainBank:
 
     def start_run(self) -> None:
         """Begin another stream, at the source: domains stay known, frames of the last stream wait no longer."""
-        self._state = replace(self._state, current=SOURCE, pending=())
+        self._state = replace(self._state, current=SOURCE, pending=(), unrest=0.0)
 
     def snapshot(self) -> BankState:
         """All that was learned; later frames do not change it."""
@@ -244,7 +179,18 @@ class DomainBank:
         """Know the source alone."""
         zero = np.zeros_like(self._key_mean)
         source = Domain(0, zero, None, None, 0, 0, 0, 0)
-        self._state = BankState((source,), SOURCE, (), 0, 0)
+        self._state = BankState((source,), SOURCE, (), 0, 0, 0.0)
+
+    def _place(self, frame: Frame) -> None:
+        state = self._state
+        if not self._by_key:
+            self._count_to(1 if len(state.domains) > 1 else self._found(frame.key), (frame,))
+            return
+        nearest = int(self._distances(frame.key).argmin())
+        if not state.pending and nearest == state.current and self.fits(frame.key, nearest):
+            self._count_to(nearest, (frame,))
+        else:
+            self._wait((*state.pending, frame))
 
     def _wait(self, pending: tuple[Frame, ...]) -> None:
         """Count waiting frames to the known domain that their mean lies in, or to a new one; or have them wait."""
@@ -253,7 +199,7 @@ class DomainBank:
         nearest = int(distances.argmin())
         known = distances[nearest] < self._near + self._spread / count
         # A frame that lies well within a known domain needs no others to confirm it.
-        latest = self._distances(pending[-1][0])[nearest]
+        latest = self._distances(pending[-1].key)[nearest]
         if known and (count >= self._decide or latest < self._near + 0.8 * self._spread):
             self._count_to(nearest, pending)
         elif count < self._decide:
@@ -302,7 +248,7 @@ class DomainBank:
 
 
 def _mean_key(frames: tuple[Frame, ...]) -> Vector:
-    mean: Vector = np.mean([key for key, _, _ in frames], axis=0)
+    mean: Vector = np.mean([frame.key for frame in frames], axis=0)
     return mean
 
 
@@ -310,16 +256,11 @@ def _without_outliers(frames: tuple[Frame, ...], limit: float) -> tuple[Frame, .
     """Frames less the farthest from their mean, one after the other, while that is farther than `limit`."""
     while True:
         mean = _mean_key(frames)
-        distances = [float(np.mean((key - mean) ** 2)) for key, _, _ in frames]
+        distances = [float(np.mean((frame.key - mean) ** 2)) for frame in frames]
         farthest = int(np.argmax(distances))
         if distances[farthest] <= limit:
             return frames
         frames = (*frames[:farthest], *frames[farthest + 1 :])
-
-
-def _toward(mean: Vector, value: Vector, count: int, keep: float) -> Vector:
-    """The running mean after its `count`-th value: the plain mean at first, then one that forgets."""
-    return mean + max(1 / count, 1 - keep) * (value - mean)
 
 
 def _floored(std: Vector) -> Vector:

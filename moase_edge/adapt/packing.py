@@ -117,7 +117,7 @@ def field_names(kind: type) -> tuple[str, ...]:
 def state_kinds() -> dict[str, type]:
     """Every class that may stand in a state, by its name."""
     from moase_edge.adapt.content import ContentState
-    from moase_edge.adapt.domains import BankState, Domain
+    from moase_edge.adapt.domain import BankState, Domain, Frame
     from moase_edge.adapt.drift import DriftState
     from moase_edge.adapt.guard import GuardState
     from moase_edge.adapt.referee import RefereeState
@@ -130,7 +130,7 @@ def state_kinds() -> dict[str, type]:
     from moase_edge.moase.policy import PolicyState
 
     kinds = (LearnedState, LiveState, AdaptedState, TrackerState, WatchState, GuardState, RefereeState, DriftState)
-    parts = (BankState, Domain, ContentState, Trial, ReservoirState, PolicyState, Taps)
+    parts = (BankState, Domain, Frame, ContentState, Trial, ReservoirState, PolicyState, Taps)
     return {kind.__name__: kind for kind in (*kinds, *parts)}
 
 

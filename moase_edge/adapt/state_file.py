@@ -24,7 +24,7 @@ from moase_edge.config.adapt import AdaptSettings
 from moase_edge.config.base import Settings
 from moase_edge.errors import ArtifactError
 
-STATE_SCHEMA = 1
+STATE_SCHEMA = 2
 _KEY = "moase_edge_state"
 _MOST_HEADER_BYTES = 2**26
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moase_edge.adapt.content import ContentMemory, ContentState
-from moase_edge.adapt.domains import SOURCE, BankState, DomainBank, Recognition
+from moase_edge.adapt.domain import SOURCE, BankState, Recognition
+from moase_edge.adapt.domains import DomainBank
 from moase_edge.adapt.steering import Head, SteeringTrials, Trial
 
 Rows = NDArray[np.bool_]
@@ -48,7 +49,7 @@ class TrackerState:
     """All that a tracker remembers."""
 
     bank: BankState
-    content: ContentState
+    content: ContentState | None
     trials: Mapping[int, Trial]
     latest: int
     restlessness: float
@@ -294,7 +295,7 @@ class Tracker:
 
     def _known(self, seen: Seen, rows: NDArray[np.int64]) -> list[tuple[int, int]]:
         """Rows whose domain is known, with its slot; others would spoil what is known of their nearest one."""
-        rows = rows[: max(len(rows) - self._bank.waiting, 0)]
+        rows = np.array([row for row in rows if not self._bank.waits(seen.keys[row])], dtype=np.int64)
         # Slots may have got other domains since the batch was recognised, and was steered for those of then.
         slots = self._bank.recognise(seen.keys[rows]).slot
         return [

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from moase_edge.adapt.domains import Recognition
+from moase_edge.adapt.domain import Recognition
 from moase_edge.adapt.tracker import Tracker
 from moase_edge.artifact.specs import TOKEN_MEANS
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from moase_edge.adapt.domains import SOURCE, DomainBank, Vector
+from moase_edge.adapt.domain import SOURCE, Vector
+from moase_edge.adapt.domains import DomainBank
 
 C = 4
 

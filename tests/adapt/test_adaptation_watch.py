@@ -111,7 +111,7 @@ def test_a_rollback_takes_back_what_was_learned_but_no_count_and_no_frame_at_han
     assert all(counts[name] >= number for name, number in found.items())
     assert adaptation.tracker is not None
     state = adaptation.tracker.snapshot()
-    assert (state.bank.current, state.latest, state.content.frames) == (0, 0, 0)
+    assert (state.bank.current, state.latest, state.content) == (0, 0, None)
 
 
 def test_an_adapted_answer_that_is_not_finite_raises_an_alarm_at_once() -> None:

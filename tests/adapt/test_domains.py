@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from moase_edge.adapt.domains import SOURCE, Domain, DomainBank
+from moase_edge.adapt.domain import SOURCE, Domain, Frame
+from moase_edge.adapt.domains import DomainBank
 from tests.adapt.banks import C, at, bank_of, show
 from tests.adapt.trackers import values_of
 
@@ -268,7 +269,7 @@ def test_reset_bank_is_as_a_new_one() -> None:
 
 def test_a_domain_after_another_frame_is_another_object() -> None:
     domain = Domain(1, at(1), at(1), None, 1, 1, 0, 1)
-    later = domain.with_frame((at(3), at(5), SOURCE), keep=0.9, now=7)
+    later = domain.with_frame(Frame(at(3), at(5), SOURCE, 7), keep=0.9, now=7)
     assert (domain.centre.tolist(), domain.frames, domain.last_seen) == ([1.0] * C, 1, 1)
     assert (later.centre.tolist(), later.frames, later.last_seen) == ([2.0] * C, 2, 7)
     assert later.plain is not None

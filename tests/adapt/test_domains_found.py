@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moase_edge.adapt.domains import SOURCE
+from moase_edge.adapt.domain import SOURCE
 from tests.adapt.banks import at, bank_of, show
 
 
@@ -78,7 +78,7 @@ def test_a_new_domain_s_frames_lie_near_their_mean(levels: list[int], decide: in
         before, known = bank.snapshot(), len(bank.domains)
         show(bank, float(level))
         if len(bank.domains) > known:
-            waited = [key for key, _, _ in before.pending] + [at(level)]
+            waited = [frame.key for frame in before.pending] + [at(level)]
             near = [key for key in waited if np.mean((key - bank.domains[-1].centre) ** 2) <= 0.5 + 1.2]
             assert len(near) >= bank.domains[-1].frames >= decide
 
@@ -146,3 +146,43 @@ def test_only_a_frame_well_within_another_domain_needs_no_others(value: float, c
     show(bank, 4.0, 4.0, 4.0, 0.0, value)
     assert bank.current == current
     assert bank.waiting == int(current == SOURCE)
+
+
+@pytest.mark.parametrize("odd", [1, 2])
+def test_odd_frames_that_wait_do_not_stop_a_bank_for_good(odd: int) -> None:
+    # Two that are alike would outvote every later frame: it would always be the farthest from the mean of all.
+    bank = bank_of()
+    show(bank, *[50.0] * odd)
+    show(bank, *[0.0] * 13)  # as long as a frame waits, and one more
+    assert (bank.waiting, bank.current) == (0, SOURCE)
+    show(bank, *[4.0] * 3)
+    assert (len(bank.domains), bank.current) == (2, 1)
+
+
+def test_a_frame_waits_for_four_times_the_contents_that_make_a_domain() -> None:
+    bank = bank_of(decide=3)
+    show(bank, 50.0, 50.0, *[0.0] * 11)
+    assert bank.waiting == 2
+    show(bank, 0.0, 0.0)
+    assert bank.waiting == 0
+
+
+def test_where_domains_are_found_all_the_time_nothing_counts_as_known_of_them() -> None:
+    bank = bank_of(decide=1, most_domains=99)
+    show(bank, 10.0, *[10.0] * 40)
+    assert bank.feature_offset(1, steered=False) is not None
+    show(bank, 20.0, 30.0)  # two of the last 24 contents: 1 / 24 and a little less of it
+    assert not bank.tells_domains
+    assert bank.feature_offset(1, steered=False) is None
+    assert bank.key_offset(1) is None
+    show(bank, *[30.0] * 8)
+    assert bank.tells_domains
+    assert bank.feature_offset(1, steered=False) is not None
+
+
+def test_a_new_run_begins_as_one_whose_keys_tell_domains() -> None:
+    bank = bank_of(decide=1, most_domains=99)
+    show(bank, *map(float, range(10, 100, 10)))
+    assert not bank.tells_domains
+    bank.start_run()
+    assert bank.tells_domains

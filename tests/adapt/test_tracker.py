@@ -219,13 +219,14 @@ def test_a_run_begins_with_what_was_learned_and_nothing_of_the_frames_before() -
     show(tracker, 9 + KEY, NEW[[2]])
     correct(tracker, KEY, 2 + NEW[[0]])
     before = tracker.snapshot()
+    assert before.content is not None
     assert (before.latest, len(before.bank.pending), before.content.frames, before.uncounted) == (1, 1, 1, True)
     tracker.start_run()
     after = tracker.snapshot()
     assert after.bank.domains is before.bank.domains
     assert after.trials is before.trials
     assert (after.latest, after.restlessness, after.uncounted) == (0, 0, False)
-    assert (after.bank.current, after.bank.pending, after.content.frames) == (0, (), 0)
+    assert (after.bank.current, after.bank.pending, after.content) == (0, (), None)
     # What the run before ended with is new content in this one, answered on its own, and corrected at once.
     corrected, seen = correct(tracker, KEY, 2 + NEW[[0]])
     assert seen.new.tolist() == [True]

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moase_edge.adapt.content import ContentState
-from moase_edge.adapt.domains import BankState, DomainBank
+from moase_edge.adapt.domain import BankState
+from moase_edge.adapt.domains import DomainBank
 from moase_edge.adapt.tracker import Pooled, RunAgain, Seen, Tracker, TrackerState
 
 C, BLOCKS, BLOCK = 4, (3, 4), 1
@@ -83,7 +84,7 @@ class Runs:
         return np.float32(self._scale) * self._seen.pooled[rows]
 
 
-def values_of(state: BankState | ContentState) -> Any:
+def values_of(state: BankState | ContentState | None) -> Any:
     """Everything in a state, arrays as their bytes."""
 
     def plain(value: Any) -> Any:
@@ -91,7 +92,7 @@ def values_of(state: BankState | ContentState) -> Any:
             return value.tobytes()
         return tuple(map(plain, value)) if isinstance(value, tuple | list) else value
 
-    return plain(astuple(state))
+    return None if state is None else plain(astuple(state))
 
 
 def flat(state: TrackerState) -> list[Any]:

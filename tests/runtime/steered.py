@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from moase_edge.adapt.domains import Recognition
+from moase_edge.adapt.domain import Recognition
 from moase_edge.adapt.steering import Pooled
 
 BLOCKS, CHANNELS, BLOCK = 3, 2, 1
