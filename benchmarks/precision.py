@@ -3,7 +3,7 @@
     python -m benchmarks.precision --data FOLDER --checkpoint FILE --out benchmarks/results/precision.json
 
 FOLDER holds pictures. Every picture goes through the fp32 engine and through each candidate, whose half values are
-rounded after every node (see `moase_edge.export.rounded`). Latencies are medians of one interleaved run; quote
+rounded after every node (see `moase_edge.calib.rounded`). Latencies are medians of one interleaved run; quote
 their ratios.
 """
 
@@ -28,12 +28,12 @@ from moase_edge.calib.adapter_gradients import perturb
 from moase_edge.calib.engine_parity import EngineComparison, Reference
 from moase_edge.calib.pictures import pictures_at
 from moase_edge.calib.quantise import quantise
+from moase_edge.calib.twin import GRAPH_FILE, HALVES, graph_file, open_twin
 from moase_edge.config.calib import QuantiseSettings
 from moase_edge.config.precision import HalfPrecision, HalfStrategy, PrecisionSettings
 from moase_edge.engines.onnx_runtime import OnnxRuntimeEngine
 from moase_edge.engines.timing import measure
 from moase_edge.export.bundle import ONNX_FILE, export_artifact
-from moase_edge.export.candidates import GRAPH_FILE, HALVES, graph_file, open_twin
 from moase_edge.export.half import WIDE_NODES, half_graph
 from moase_edge.export.request import ExportRequest
 from moase_edge.export.write import SIDECAR_FILE
@@ -88,11 +88,11 @@ def compare(artifact: Artifact, args: argparse.Namespace) -> dict[str, Any]:
         for strategy in cast("list[HalfStrategy]", list(WIDE_NODES)):
             content = half_graph(model, cast(HalfPrecision, precision), strategy).SerializeToString()
             (folder / graph_file(precision)).write_bytes(content)
-            with closing(open_twin(folder, precision)) as engine:
+            with closing(open_twin(folder / graph_file(precision), precision)) as engine:
                 found[f"{precision} {strategy}"] = figures(reference.compare(engine, thresholds[precision]))
     # Every fourth picture gives the ranges and is compared on as well; docs/calibration.md keeps them apart.
     done = quantise(folder / GRAPH_FILE, folder / graph_file("int8"), pictures.frames[::4], QuantiseSettings())
-    with closing(open_twin(folder, "int8")) as engine:
+    with closing(open_twin(folder / graph_file("int8"), "int8")) as engine:
         comparison = reference.compare(engine, thresholds["int8"])
     found["int8"] = {**figures(comparison), "share_of_multiply_adds": done.share}
     return {"pictures": len(pictures.frames), "parity": found, "latency_ms": latencies(folder, reference, args)}

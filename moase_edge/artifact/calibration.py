@@ -13,8 +13,19 @@ from moase_edge.errors import ArtifactError
 CALIBRATION_FILE = "calibration.json"
 
 
-class CalibrationFrames(Settings):
-    """The frames that ranges come from; see `calib.representative.Coverage`."""
+class Coverage(Settings):
+    """What was looked at of a source, and what was kept of it.
+
+    Attributes:
+        source: name of what was looked at.
+        seen: frames that were looked at.
+        taken: frames that were kept.
+        duplicates: frames too near to one that was kept before.
+        crowded_out: frames that were no duplicates, and gave way to ones that differ more.
+        small: frames whose shorter side is less than half of the model's.
+        coverage: 1 minus the mean squared distance of all frames seen to the nearest one kept, as a share of that
+            to their mean; 1 where every frame has an equal, and where all are the same.
+    """
 
     source: str
     seen: int
@@ -23,6 +34,15 @@ class CalibrationFrames(Settings):
     crowded_out: int
     small: int
     coverage: float
+
+
+class CalibrationFrames(Coverage):
+    """The frames that ranges come from.
+
+    Attributes:
+        ranging, held_out: that ranges were taken from, and that judged them.
+    """
+
     ranging: int
     held_out: int
 

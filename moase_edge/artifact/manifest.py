@@ -150,7 +150,7 @@ class SourceStatisticsEntry(Settings):
         count: images that took part.
         precision: of the engine that they were taken on; another one's error would look like a shift.
         engine: what ran it.
-        command: what recorded them; `reproduce.sh` makes those of `export` again.
+        command: what recorded them: `export`, also with `--rebuild`, or `calibrate`.
     """
 
     file: FileName

@@ -13,7 +13,7 @@ from moase_edge.artifact.calibration import CALIBRATION_FILE, CalibrationRecord
 from moase_edge.artifact.files import refuse_existing
 from moase_edge.artifact.store import Artifact
 from moase_edge.calib.int8_report import write_int8_report
-from moase_edge.calib.on_int8 import calibrate_int8, read_labels, refuse_int8
+from moase_edge.calib.on_int8 import Int8Work, SourceImages, calibrate_int8, read_labels, refuse_int8
 from moase_edge.calib.representative import representative_frames
 from moase_edge.calib.search import Announce, refuse_too_few
 from moase_edge.calib.source_data import open_source_data
@@ -35,7 +35,7 @@ class Int8Request:
         max_drop: points of top-1 that may be lost.
         least_int8: share of the multiply-adds that must stay in int8.
         attention: the two products of attention may be int8 too.
-        source: images of the source domain for its source statistics; None takes none.
+        source: images of the source domain for source statistics; None takes none.
         max_images: take no more than the first so many of `source`.
         first: it goes before the other engines.
         report: folder for a report; None writes none.
@@ -64,15 +64,12 @@ def make_int8(
         SourceError: the data was lost, or holds nothing that can be decoded.
         ArtifactError, StorageError: as `calibrate_int8`.
     """
-    methods = get_args(RangeMethod) if request.method == "auto" else (request.method,)
-    search = load_settings(
-        SearchSettings, {"methods": methods, "max_drop": request.max_drop, "least_int8": request.least_int8}
-    )
+    search = _search(request)
     refuse_int8(artifact, force=force)
     if request.report is not None:
         refuse_existing(request.report, force=force, marker=CALIBRATION_FILE)
     with contextlib.ExitStack() as stack:
-        images = stack.enter_context(open_source_data(request.source)) if request.source is not None else None
+        images = _images(request, stack)
         frames = stack.enter_context(open_source(request.data))
         announce("choosing frames")
         chosen = representative_frames(frames, artifact.manifest.preprocess, RepresentativeSettings())
@@ -80,16 +77,31 @@ def make_int8(
         written, record = calibrate_int8(
             artifact,
             chosen,
-            QuantiseSettings(attention=request.attention),
-            search,
+            Int8Work(
+                QuantiseSettings(attention=request.attention),
+                search,
+                images=images,
+                first=request.first,
+                cache=cache_folder() / "calibration",
+                announce=announce,
+            ),
             labels=read_labels(Path(request.data)),
-            source=images,
-            max_images=request.max_images,
-            first=request.first,
             force=force,
-            cache=cache_folder() / "calibration",
-            announce=announce,
         )
     if request.report is not None:
         write_int8_report(request.report, record, title=f"int8 of {artifact.manifest.name}")
     return written, record
+
+
+def _search(request: Int8Request) -> SearchSettings:
+    methods = get_args(RangeMethod) if request.method == "auto" else (request.method,)
+    return load_settings(
+        SearchSettings, {"methods": methods, "max_drop": request.max_drop, "least_int8": request.least_int8}
+    )
+
+
+def _images(request: Int8Request, stack: contextlib.ExitStack) -> SourceImages | None:
+    """Images for source statistics, opened before the long work; `stack` closes them."""
+    if request.source is None:
+        return None
+    return SourceImages(stack.enter_context(open_source_data(request.source)), request.max_images)

@@ -39,6 +39,7 @@ def migratable(graph: Any, nodes: Collection[str]) -> dict[str, list[str]]:
     readers = _readers(graph)
 
     def fits(node: Any, source: str) -> bool:
+        """Whether a node is a chosen product of `source` with weights that nothing else reads."""
         mine = node is not None and node.name in nodes and node.op_type == "MatMul" and node.input[0] == source
         return mine and len(shapes.get(node.input[1], ())) == 2 and len(readers[node.input[1]]) == 1
 

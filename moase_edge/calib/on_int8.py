@@ -5,22 +5,35 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from moase_edge.artifact.calibration import CALIBRATION_FILE, CalibrationRecord, save_calibration
-from moase_edge.artifact.manifest import EngineEntry, EngineParity, Manifest
+from moase_edge.adapt.sidecar import load_sidecar
+from moase_edge.artifact.calibration import (
+    CALIBRATION_FILE,
+    CalibrationRecord,
+    load_calibration,
+    save_calibration,
+)
+from moase_edge.artifact.manifest import EngineEntry, EngineParity, Manifest, SourceStatisticsEntry
+from moase_edge.artifact.order import put_first, told_of_plans
 from moase_edge.artifact.replace import replace_artifact
 from moase_edge.artifact.store import Artifact
+from moase_edge.calib.engine_parity import Reference, moved
 from moase_edge.calib.int8_record import record_of
+from moase_edge.calib.on_site import beside_others, without_statistics
 from moase_edge.calib.pictures import Pictures
 from moase_edge.calib.representative import Representative
 from moase_edge.calib.search import Announce, dealt, find_int8
-from moase_edge.calib.source_data import plain_name
+from moase_edge.calib.source_data import plain_name, write_source_statistics
+from moase_edge.calib.twin import open_each, open_twin
 from moase_edge.config.calib import QuantiseSettings, SearchSettings
 from moase_edge.config.precision import PrecisionSettings
+from moase_edge.engines.onnx_runtime import OnnxRuntimeEngine
 from moase_edge.errors import CalibrationError, ConfigError, GateError
 from moase_edge.frames.source import Source
 
@@ -30,19 +43,46 @@ INT8_FILE = "backbone.int8.onnx"
 LABELS_FILE = "labels.json"
 
 
+@dataclass(frozen=True, slots=True)
+class SourceImages:
+    """What source statistics are taken from beside an int8 engine.
+
+    Attributes:
+        source: images of the source domain, open.
+        most: take no more than the first so many; None for all.
+    """
+
+    source: Source
+    most: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Int8Work:
+    """How an int8 engine is found, and what comes with it.
+
+    Attributes:
+        settings, search: as `find_int8` takes them.
+        images: statistics are taken from them, of the int8 engine and of every precision that has none.
+        first: it goes before the other engines (`with_int8`).
+        cache: folder for what was observed so far; None keeps nothing.
+        announce: is told which stage begins.
+    """
+
+    settings: QuantiseSettings
+    search: SearchSettings
+    images: SourceImages | None = None
+    first: bool = False
+    cache: Path | None = None
+    announce: Announce = logger.info
+
+
 def calibrate_int8(
     artifact: Artifact,
     chosen: Representative,
-    settings: QuantiseSettings,
-    search: SearchSettings,
+    work: Int8Work,
     *,
     labels: Mapping[str, int] | None = None,
-    source: Source | None = None,
-    max_images: int | None = None,
-    first: bool = False,
     force: bool = False,
-    cache: Path | None = None,
-    announce: Announce = logger.info,
 ) -> tuple[Artifact, CalibrationRecord]:
     """Put an artifact with an int8 engine in the place of `artifact`; see `find_int8` for how it is found.
 
@@ -50,75 +90,67 @@ def calibrate_int8(
         artifact: loaded and verified.
         chosen: frames that ranges are taken from and that judge them.
         labels: class by file name; without one for every frame, answers are compared with the float engine's.
-        source: images of the source domain; the statistics of the int8 engine are taken from them.
-        max_images: take no more than the first so many of `source`.
-        first: the int8 engine goes before the others, so that `run` takes it.
         force: replace an int8 engine that is there, with the plans that were built from it.
-        cache: folder for what was observed so far.
-        announce: is told which stage begins.
 
     Raises:
         ConfigError: it holds an int8 engine and `force` is not given, or its folder cannot be replaced.
         CalibrationError: frames, graph or images that cannot be used.
-        GateError: no mixture of int8 and float keeps the budget, or parity with fp32 does not hold; the artifact
-            stays as it was.
+        GateError: no mixture keeps the budget, or parity with fp32 does not hold; the artifact stays as it was.
         ArtifactError: it was changed meanwhile.
         StorageError: the folder's place cannot be written.
     """
-    manifest = artifact.manifest
     refuse_int8(artifact, force=force)
+    change = partial(_added, artifact=artifact, chosen=chosen, work=work, labels=labels)
+    written = replace_artifact(artifact, change, dropped=_files_of_int8(artifact.manifest))
+    if work.first and (told := told_of_plans(written.manifest.engines, artifact.folder)):
+        logger.warning("%s", told)
+    return written, cast(CalibrationRecord, load_calibration(written))
+
+
+def _added(
+    building: Path,
+    *,
+    artifact: Artifact,
+    chosen: Representative,
+    work: Int8Work,
+    labels: Mapping[str, int] | None,
+) -> dict[str, Any]:
+    """Write the engine and its record into a folder that is being built, and give the manifest's fields."""
+    manifest = artifact.manifest
     graph = next(entry for entry in manifest.engines if entry.runtime == "onnx" and entry.precision == "fp32")
-    classes = labels_of(chosen, labels) if manifest.sidecar.classes else None
-    records: list[CalibrationRecord] = []
-
-    def add(building: Path) -> dict[str, Any]:
-        found = find_int8(
-            artifact.path(graph.file),
-            building / INT8_FILE,
-            chosen.frames,
-            settings,
-            search,
-            head=manifest.sidecar.classes > 0,
-            labels=classes,
-            cache=cache,
-            announce=announce,
-        )
-        announce("checking parity of the int8 engine with fp32")
-        parity = _parity(artifact, graph, building, chosen, search)
-        records.append(record_of(found, chosen, max_drop=search.max_drop))
-        save_calibration(records[0], building)
-        entry = EngineEntry(file=INT8_FILE, opset=graph.opset, precision="int8", parity=parity)
-        statistics = [of for of in manifest.source_statistics if of.precision != "int8"]
-        if source is not None:
-            announce("recording source statistics of the int8 engine")
-            statistics.append(_statistics(artifact, building, source, max_images))
-        return {**with_int8(manifest, entry, first=first), "source_statistics": tuple(statistics)}
-
-    return replace_artifact(artifact, add, dropped=_files_of_int8(manifest)), records[0]
+    found = find_int8(
+        artifact.path(graph.file),
+        building / INT8_FILE,
+        chosen.frames,
+        work.settings,
+        work.search,
+        head=manifest.sidecar.classes > 0,
+        labels=labels_of(chosen, labels) if manifest.sidecar.classes else None,
+        cache=work.cache,
+        announce=work.announce,
+    )
+    work.announce("checking parity of the int8 engine with fp32")
+    parity = _parity(artifact, graph, building, chosen, work.search)
+    save_calibration(record_of(found, chosen, max_drop=work.search.max_drop), building)
+    entry = EngineEntry(file=INT8_FILE, opset=graph.opset, precision="int8", parity=parity)
+    statistics = _statistics(artifact, building, work.images, work.announce)
+    return {**with_int8(manifest, entry, first=work.first), "source_statistics": statistics}
 
 
 def with_int8(manifest: Manifest, entry: EngineEntry, *, first: bool) -> dict[str, Any]:
-    """Fields of the manifest with another int8 engine: where the old one was, or before all others.
-
-    Where it is to be first, what was measured of the others goes, because that would put them before it.
-    """
+    """Fields of the manifest with another int8 engine: where the old one was, or first (`put_first`)."""
     before = list(takewhile(lambda other: other.precision != "int8", manifest.engines))
     others = [other for other in manifest.engines if not _of_int8(other, manifest)]
-    if not first:
-        place = sum(other in before for other in others)
-        return {"engines": (*others[:place], entry, *others[place:])}
-    unmeasured = [other.model_copy(update={"latency_ms": None, "measured_on": None}) for other in others]
-    return {"engines": (entry, *unmeasured), "undecided": False}
+    if first:
+        return {"engines": put_first((entry, *others), "int8"), "undecided": False}
+    place = sum(other in before for other in others)
+    return {"engines": (*others[:place], entry, *others[place:])}
 
 
 def _parity(
     artifact: Artifact, graph: EngineEntry, building: Path, chosen: Representative, search: SearchSettings
 ) -> EngineParity:
     """Of the int8 graph with the fp32 one, on held-out frames."""
-    from moase_edge.adapt.sidecar import load_sidecar
-    from moase_edge.calib.engine_parity import Reference, moved
-    from moase_edge.engines.onnx_runtime import OnnxRuntimeEngine
-
     manifest, settings = artifact.manifest, PrecisionSettings()
     sidecar = load_sidecar(artifact.path("sidecar.safetensors"), manifest.sidecar, manifest.moase)
     held = dealt(chosen.frames, search.hold_out)[1]
@@ -191,21 +223,28 @@ def _files_of_int8(manifest: Manifest) -> list[str]:
     return [name for name in (*engines, *statistics, CALIBRATION_FILE) if name in manifest.files]
 
 
-def _statistics(artifact: Artifact, building: Path, source: Source, max_images: int | None) -> Any:
-    from moase_edge.adapt.sidecar import load_sidecar
-    from moase_edge.calib.source_data import write_source_statistics
-    from moase_edge.engines.onnx_runtime import OnnxRuntimeEngine
-
+def _statistics(
+    artifact: Artifact, building: Path, images: SourceImages | None, announce: Announce
+) -> tuple[SourceStatisticsEntry, ...]:
+    """The artifact's without those of an int8 engine that it had, and with what the images give."""
     manifest = artifact.manifest
-    sidecar = load_sidecar(artifact.path("sidecar.safetensors"), manifest.sidecar, manifest.moase)
-    with closing(OnnxRuntimeEngine(building / INT8_FILE, precision="int8")) as engine:
-        return write_source_statistics(
+    kept = manifest.model_copy(
+        update={"source_statistics": tuple(of for of in manifest.source_statistics if of.precision != "int8")}
+    )
+    if images is None:
+        return kept.source_statistics
+    announce("recording source statistics")
+    lacking = [precision for precision in without_statistics(kept) if precision != "int8"]
+    with ExitStack() as stack:
+        engines = open_each(artifact, lacking, stack)
+        engines["int8"] = stack.enter_context(closing(open_twin(building / INT8_FILE, "int8")))
+        made = write_source_statistics(
             building,
-            engine,
-            sidecar,
+            engines,
+            load_sidecar(artifact.path("sidecar.safetensors"), manifest.sidecar, manifest.moase),
             manifest.preprocess,
-            source,
-            precision="int8",
+            images.source,
             command="calibrate",
-            max_images=max_images,
+            max_images=images.most,
         )
+    return beside_others(kept, made)

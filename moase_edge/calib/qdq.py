@@ -139,6 +139,7 @@ def _order(model: Any) -> None:
     ordered: list[Any] = []
 
     def place(node: Any) -> None:
+        """Put a node behind the Q/DQ nodes that it reads, once."""
         if node.name in placed:
             return
         placed.add(node.name)

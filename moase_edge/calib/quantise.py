@@ -137,6 +137,7 @@ def split(
         )
 
     def stays(product: Product) -> bool:
+        """Whether a product stays in float."""
         named = product.node in keep_float or product.module in keep_float
         return named or (product.weight is None and not settings.attention)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from moase_edge.artifact.calibration import Coverage
 from moase_edge.artifact.preprocess_spec import PreprocessSpec
 from moase_edge.config.calib import RepresentativeSettings
 from moase_edge.errors import CalibrationError
@@ -24,30 +25,6 @@ FEW = 100
 # Of a thumbnail's spread: one level of 255. A picture below it has one colour, but for its coding.
 _FLAT = 1 / 255
 _SMALL = 0.5  # share of the model's size below which enlarging invents most of what is seen
-
-
-@dataclass(frozen=True, slots=True)
-class Coverage:
-    """What was looked at and what was kept of it.
-
-    Attributes:
-        source: name of what was looked at.
-        seen: frames that were looked at.
-        taken: frames that were kept.
-        duplicates: frames too near to one that was kept before.
-        crowded_out: frames that were no duplicates, and gave way to ones that differ more.
-        small: frames whose shorter side is less than half of the model's.
-        coverage: 1 minus the mean squared distance of all frames seen to the nearest one kept, as a share of that
-            to their mean; 1 where every frame has an equal, and where all are the same.
-    """
-
-    source: str
-    seen: int
-    taken: int
-    duplicates: int
-    crowded_out: int
-    small: int
-    coverage: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,13 +42,48 @@ class Representative:
     coverage: Coverage
 
 
-@dataclass(slots=True, eq=False)
 class _Kept:
-    """Frames kept so far, with the squared distances between their thumbnails."""
+    """Frames kept so far, no two of them near-duplicates, and how many were not."""
 
-    frames: list[NDArray[np.float32]] = field(default_factory=list)
-    names: list[str | None] = field(default_factory=list)
-    thumbnails: list[NDArray[np.float32]] = field(default_factory=list)
+    def __init__(self, settings: RepresentativeSettings) -> None:
+        self._settings = settings
+        self.frames: list[NDArray[np.float32]] = []
+        self.names: list[str | None] = []
+        self.seen: list[NDArray[np.float32]] = []
+        self._thumbnails: list[NDArray[np.float32]] = []
+        self._duplicates = self._crowded_out = 0
+
+    def differs(self, thumbnail: NDArray[np.float32]) -> bool:
+        """Count a frame that is seen, and say whether it is no near-duplicate of one that is kept."""
+        self.seen.append(thumbnail)
+        near = _nearest(self._thumbnails, thumbnail) < self._settings.near**2
+        self._duplicates += near
+        return not near
+
+    def take(self, frame: NDArray[np.float32], name: str | None, thumbnail: NDArray[np.float32]) -> None:
+        """Keep a frame (1, 3, H, W); where there are too many, one of the two that are nearest goes."""
+        self.frames.append(frame)
+        self.names.append(name)
+        self._thumbnails.append(thumbnail)
+        if len(self.frames) > self._settings.most:
+            self._drop(_later_of_the_nearest(self._thumbnails))
+            self._crowded_out += 1
+
+    def coverage(self, source: str, small: int) -> Coverage:
+        """Of all that was seen, one frame at least."""
+        return Coverage(
+            source=source,
+            seen=len(self.seen),
+            taken=len(self.frames),
+            duplicates=self._duplicates,
+            crowded_out=self._crowded_out,
+            small=small,
+            coverage=coverage_of(np.stack(self.seen), np.stack(self._thumbnails)),
+        )
+
+    def _drop(self, index: int) -> None:
+        for values in (self.frames, self.names, self._thumbnails):
+            del values[index]
 
 
 def representative_frames(
@@ -90,32 +102,15 @@ def representative_frames(
         CalibrationError: no frame, or every frame of one colour.
         SourceError: the source was lost, or a frame cannot be prepared.
     """
-    prepare, kept = Preprocessor(preprocess), _Kept()
-    thumbnails: list[NDArray[np.float32]] = []
-    duplicates = crowded_out = small = 0
+    prepare, kept = Preprocessor(preprocess), _Kept(settings)
+    small = 0
     for frame in _looked_at(source, settings):
-        thumbnail = thumbnail_of(frame.image)
-        thumbnails.append(thumbnail)
         small += min(frame.image.shape[:2]) < _SMALL * min(preprocess.height, preprocess.width)
-        if _nearest(kept, thumbnail) < settings.near**2:
-            duplicates += 1
-            continue
-        kept.frames.append(prepare.batch([frame.image]))
-        kept.names.append(frame.name)
-        kept.thumbnails.append(thumbnail)
-        if len(kept.frames) > settings.most:
-            _drop_one(kept)
-            crowded_out += 1
-    _refuse_without_range(source.name, thumbnails)
-    found = Coverage(
-        source.name,
-        len(thumbnails),
-        len(kept.frames),
-        duplicates,
-        crowded_out,
-        small,
-        coverage_of(np.stack(thumbnails), np.stack(kept.thumbnails)),
-    )
+        thumbnail = thumbnail_of(frame.image)
+        if kept.differs(thumbnail):
+            kept.take(prepare.batch([frame.image]), frame.name, thumbnail)
+    _refuse_without_range(source.name, kept.seen)
+    found = kept.coverage(source.name, small)
     _warn(found, preprocess)
     return Representative(kept.frames, kept.names, found)
 
@@ -161,22 +156,20 @@ def _over_time(source: Source, settings: RepresentativeSettings) -> Iterator[Fra
             yield frame
 
 
-def _nearest(kept: _Kept, thumbnail: NDArray[np.float32]) -> float:
-    """Mean squared difference to the nearest thumbnail kept; infinite where there is none."""
-    if not kept.thumbnails:
+def _nearest(thumbnails: list[NDArray[np.float32]], thumbnail: NDArray[np.float32]) -> float:
+    """Mean squared difference to the nearest of some thumbnails; infinite where there is none."""
+    if not thumbnails:
         return float("inf")
-    return float(((np.stack(kept.thumbnails) - thumbnail) ** 2).mean(axis=1).min())
+    return float(((np.stack(thumbnails) - thumbnail) ** 2).mean(axis=1).min())
 
 
-def _drop_one(kept: _Kept) -> None:
-    """Let the later of the two frames go that are nearest to each other."""
-    all_of_them = np.stack(kept.thumbnails).astype(np.float64)
+def _later_of_the_nearest(thumbnails: list[NDArray[np.float32]]) -> int:
+    """Index of the later one of the two that are nearest to each other."""
+    all_of_them = np.stack(thumbnails).astype(np.float64)
     squares = (all_of_them**2).sum(axis=1)
     distances = squares[:, None] + squares[None] - 2 * all_of_them @ all_of_them.T
     np.fill_diagonal(distances, np.inf)
-    later = max(np.unravel_index(int(distances.argmin()), distances.shape))
-    for values in (kept.frames, kept.names, kept.thumbnails):
-        del values[later]
+    return int(max(np.unravel_index(int(distances.argmin()), distances.shape)))
 
 
 def _refuse_without_range(name: str, thumbnails: list[NDArray[np.float32]]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -61,18 +62,52 @@ class Found:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Bench:
-    """What a search works on: the float graph, held-out frames, its outputs for them, and their classes."""
+    """What a search works on.
+
+    Attributes:
+        graph: the float one.
+        held: frames that are held out of the ranges.
+        expected: the float graph's outputs for them.
+        labels: their classes; None without.
+        head: whether `logits` are answers.
+        spans: see `Found`.
+        ranging: see `Found`.
+    """
 
     graph: Any
     held: list[NDArray[np.float32]]
     expected: list[Tensors]
     labels: list[int] | None
     head: bool
+    spans: dict[str, tuple[float, float]]
+    ranging: int
 
     def judge(self, ranges: Mapping[str, float], products: Sequence[Product]) -> Fidelity:
         """What is lost with `products` in int8."""
         found = run_graph(with_qdq(self.graph, ranges, [product.node for product in products]), self.held)
         return fidelity_of(found, self.expected, head=self.head, labels=self.labels)
+
+    def found(
+        self,
+        ready: Prepared,
+        written: Quantised,
+        method: RangeMethod,
+        steps: list[Step],
+        by_method: Mapping[RangeMethod, Fidelity] | None = None,
+        sensitive: Sequence[Sensitivity] = (),
+    ) -> Found:
+        """The outcome of a search, of what was `written` last."""
+        return Found(
+            written,
+            method,
+            dict(by_method or {}),
+            list(sensitive),
+            steps,
+            ready.seen,
+            self.spans,
+            self.ranging,
+            len(self.held),
+        )
 
 
 def find_int8(
@@ -106,31 +141,57 @@ def find_int8(
         GateError: no mixture keeps the budget; nothing is written.
         StorageError: `out` or the cache cannot be written.
     """
-    refuse_too_few(len(frames), search.hold_out)
-    exact = load_graph(model)
-    ranging, held = dealt(frames, search.hold_out)
     announce("watching activations")
-    ready = prepare(exact, ranging, settings, cache=cache)
-    outputs = run_graph(exact, frames)
-    classes = None if labels is None else dealt(labels, search.hold_out)[1]
-    bench = _Bench(ready.graph, held, dealt(outputs, search.hold_out)[1], classes, head)
+    bench, ready = _set_up(model, frames, settings, search.hold_out, head=head, labels=labels, cache=cache)
     ranges, by_method = _try_methods(bench, ready, settings, search, announce)
     best = least_loss(by_method)
     needed = search.always_probe or by_method[best].drop > search.max_drop
     sensitive = _sensitivities(bench, ready, ranges[best], search.probes, announce) if needed else []
     announce("looking for a mixture that keeps the budget")
+    written, steps = _mixture(bench, ready, ranges[best], by_worth(sensitive), search, out)
+    return bench.found(ready, written, best, steps, by_method, sensitive)
+
+
+def _mixture(
+    bench: _Bench,
+    ready: Prepared,
+    ranges: Mapping[str, float],
+    ranked: Sequence[Product],
+    search: SearchSettings,
+    out: Path,
+) -> tuple[Quantised, list[Step]]:
+    """Write the first mixture that keeps the budget, and give every one that was tried."""
     inside, steps = mix(
         ready.chosen,
         ready.kept,
-        by_worth(sensitive),
-        lambda products: bench.judge(ranges[best], products),
+        ranked,
+        partial(bench.judge, ranges),
         max_drop=search.max_drop,
         least_int8=search.least_int8,
     )
     floats = [product for product in (*ready.chosen, *ready.kept) if product not in inside]
-    written = write_quantised(ready.graph, out, ranges[best], inside, floats)
+    return write_quantised(ready.graph, out, ranges, inside, floats), steps
+
+
+def _set_up(
+    model: Path,
+    frames: Sequence[NDArray[np.float32]],
+    settings: QuantiseSettings,
+    hold_out: int,
+    *,
+    head: bool,
+    labels: Sequence[int] | None = None,
+    cache: Path | None = None,
+) -> tuple[_Bench, Prepared]:
+    """What the graph shows of the frames, and the graph ready for Q/DQ; arguments and errors as `find_int8`."""
+    refuse_too_few(len(frames), hold_out)
+    exact = load_graph(model)
+    ranging, held = dealt(frames, hold_out)
+    ready = prepare(exact, ranging, settings, cache=cache)
+    outputs = run_graph(exact, frames)
+    classes = None if labels is None else dealt(labels, hold_out)[1]
     spans = spans_of(exact, frames, outputs)
-    return Found(written, best, by_method, sensitive, steps, ready.seen, spans, len(ranging), len(held))
+    return _Bench(ready.graph, held, dealt(outputs, hold_out)[1], classes, head, spans, len(ranging)), ready
 
 
 def int8_as_set(
@@ -152,17 +213,11 @@ def int8_as_set(
         CalibrationError: too few frames to hold some out, or frames or a graph that cannot be used.
         StorageError: `out` cannot be written.
     """
-    refuse_too_few(len(frames), hold_out)
-    exact = load_graph(model)
-    ranging, held = dealt(frames, hold_out)
-    ready = prepare(exact, ranging, settings)
-    outputs = run_graph(exact, frames)
-    bench = _Bench(ready.graph, held, dealt(outputs, hold_out)[1], None, head)
+    bench, ready = _set_up(model, frames, settings, hold_out, head=head)
     ranges = ready.ranges(settings)
     fidelity = bench.judge(ranges, ready.chosen)
     written = write_quantised(ready.graph, out, ranges, ready.chosen, ready.kept)
-    steps, spans = [Step(None, written.share, fidelity)], spans_of(exact, frames, outputs)
-    return Found(written, settings.method, {}, [], steps, ready.seen, spans, len(ranging), len(held))
+    return bench.found(ready, written, settings.method, [Step(None, written.share, fidelity)])
 
 
 def _sensitivities(

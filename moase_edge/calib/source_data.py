@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -11,7 +12,7 @@ from moase_edge.adapt.sidecar import Sidecar
 from moase_edge.artifact.manifest import Precision, SourceStatisticsEntry
 from moase_edge.artifact.preprocess_spec import PreprocessSpec
 from moase_edge.artifact.source_statistics import save_source_statistics, statistics_file
-from moase_edge.calib.source_statistics import FEWEST_IMAGES, record_source_statistics, too_few
+from moase_edge.calib.source_statistics import FEWEST_IMAGES, record_of_each, too_few
 from moase_edge.engines.base import Engine
 from moase_edge.errors import CalibrationError, ConfigError
 from moase_edge.frames.open import open_source
@@ -44,49 +45,58 @@ def open_source_data(uri: str) -> Source:
 
 def write_source_statistics(
     folder: Path,
-    engine: Engine,
+    engines: Mapping[Precision, Engine],
     sidecar: Sidecar,
     preprocess: PreprocessSpec,
     source: Source,
     *,
-    precision: Precision,
     command: Literal["export", "calibrate"],
     max_images: int | None = None,
-) -> SourceStatisticsEntry:
-    """Record the statistics of a source, write them into `folder`, and say what the manifest says of them.
+) -> tuple[SourceStatisticsEntry, ...]:
+    """Record a source's statistics on engines that see the same images, and write them into `folder`.
 
     Files that cannot be decoded do not count; a warning tells how many there are.
 
     Args:
         folder: of an artifact that is being built.
-        engine, sidecar: as `record_source_statistics` takes them.
-        precision: of the engine.
-        command: that records them, for the manifest.
+        engines, sidecar: as `record_of_each` takes them.
+        command: that records them.
         max_images: take no more than the first ones.
 
+    Returns:
+        The manifest's entries.
+
     Raises:
-        As `record_source_statistics`; StorageError: the file cannot be written.
+        As `record_source_statistics`; StorageError: a file cannot be written.
     """
     images = islice(source.frames(), max_images)
-    statistics = record_source_statistics(engine, sidecar, Preprocessor(preprocess), images)
+    recorded = record_of_each(engines, sidecar, Preprocessor(preprocess), images)
+    (count,) = {statistics.count for statistics in recorded.values()}
+    _warn_of_undecodable(source, count)
+    for precision, statistics in recorded.items():
+        save_source_statistics(statistics, folder / statistics_file(precision))
+    return tuple(
+        SourceStatisticsEntry(
+            file=statistics_file(precision),
+            data=plain_name(source.name),
+            count=count,
+            precision=precision,
+            engine=engine.name,
+            command=command,
+        )
+        for precision, engine in engines.items()
+    )
+
+
+def _warn_of_undecodable(source: Source, count: int) -> None:
     left_out = source.counts.skipped + source.counts.missing
     if left_out:
         logger.warning(
             "%d images of %s could not be decoded; the statistics are of the other %d",
             left_out,
             source.name,
-            statistics.count,
+            count,
         )
-    file = statistics_file(precision)
-    save_source_statistics(statistics, folder / file)
-    return SourceStatisticsEntry(
-        file=file,
-        data=plain_name(source.name),
-        count=statistics.count,
-        precision=precision,
-        engine=engine.name,
-        command=command,
-    )
 
 
 def plain_name(name: str) -> str:

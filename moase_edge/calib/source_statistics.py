@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +20,8 @@ from moase_edge.frames.frame import Frame
 from moase_edge.frames.preprocess import Preprocessor
 
 FEWEST_IMAGES = 2
+
+Name = TypeVar("Name", bound=str)
 
 
 def record_source_statistics(
@@ -38,25 +41,51 @@ def record_source_statistics(
         EngineError: the engine failed.
         SourceError: an image cannot be prepared, or the source was lost.
     """
-    return source_statistics_of(
-        engine, sidecar, ((_prepared(preprocessor, frame), _title(frame)) for frame in images)
-    )
+    return record_of_each({"": engine}, sidecar, preprocessor, images)[""]
+
+
+def record_of_each(
+    engines: Mapping[Name, Engine], sidecar: Sidecar, preprocessor: Preprocessor, images: Iterable[Frame]
+) -> dict[Name, SourceStatistics]:
+    """As `record_source_statistics`, of several engines that see the same images, each decoded once."""
+    running = {name: _Running(engine, sidecar) for name, engine in engines.items()}
+    for frame in images:
+        image, title = _prepared(preprocessor, frame), _title(frame)
+        for each in running.values():
+            each.add(image, title)
+    return {name: each.statistics() for name, each in running.items()}
 
 
 def source_statistics_of(
     engine: Engine, sidecar: Sidecar, images: Iterable[tuple[NDArray[np.float32], str]]
 ) -> SourceStatistics:
     """As `record_source_statistics`, of images (1, 3, H, W) that are preprocessed already, with their names."""
-    running: dict[str, RunningMoments] = defaultdict(RunningMoments)
-    count = 0
+    running = _Running(engine, sidecar)
     for image, title in images:
-        for name, rows in _seen(engine, sidecar, image, title).items():
-            running[name].add(rows)
-        count += 1
-    if count < FEWEST_IMAGES:
-        raise CalibrationError(too_few(count))
-    moments = {name: of.moments() for name, of in running.items()}
-    return SourceStatistics(**moments, count=count)
+        running.add(image, title)
+    return running.statistics()
+
+
+class _Running:
+    """What an engine and the sidecar made of the images so far."""
+
+    def __init__(self, engine: Engine, sidecar: Sidecar) -> None:
+        self._engine, self._sidecar = engine, sidecar
+        self._moments: dict[str, RunningMoments] = defaultdict(RunningMoments)
+        self._count = 0
+
+    def add(self, image: NDArray[np.float32], title: str) -> None:
+        """Run an image (1, 3, H, W)."""
+        for name, rows in _seen(self._engine, self._sidecar, image, title).items():
+            self._moments[name].add(rows)
+        self._count += 1
+
+    def statistics(self) -> SourceStatistics:
+        """Of all images; two at least are needed."""
+        if self._count < FEWEST_IMAGES:
+            raise CalibrationError(too_few(self._count))
+        moments = {name: of.moments() for name, of in self._moments.items()}
+        return SourceStatistics(**moments, count=self._count)
 
 
 def too_few(count: int) -> str:

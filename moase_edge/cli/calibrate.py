@@ -39,7 +39,12 @@ class Int8Arguments:
         bool, typer.Option("--attention", help="Let the two products of attention be int8 too.")
     ] = False
     first: Annotated[
-        bool, typer.Option("--first", help="Put the int8 engine before the others, so that `run` takes it.")
+        bool,
+        typer.Option(
+            "--first",
+            help="Put the int8 engine before the others, so that `run` takes it. A plan of another precision that "
+            "fits goes before it until `export --rebuild` has built its own.",
+        ),
     ] = False
     report: Annotated[
         Path | None, typer.Option(help="Folder for the report of --calib-data: JSON, a picture, an HTML page.")
@@ -77,9 +82,10 @@ class CalibrateArguments:
 def calibrate(context: typer.Context, given: CalibrateArguments) -> None:
     """Record source statistics on site, or make an int8 engine from frames of the deployment.
 
-    With --source alone: mean and spread of what the model sees of images you vouch for. With --calib-data: an
-    int8 engine whose ranges are taken from it, with layers in float where the budget asks for it; --source beside
-    it gives the int8 engine its source statistics. The artifact is replaced as a whole; its other files stay.
+    With --source alone: mean and spread of what the model sees of images you vouch for, at every precision that
+    has none. With --calib-data: an int8 engine whose ranges are taken from it, with layers in float where the
+    budget asks for it; --source beside it gives the int8 engine its source statistics. The artifact is replaced as
+    a whole; its other files stay.
     """
     _refuse_useless(context, given)
     with needing("adapt"), ended_by_signals(_INTERRUPTED):

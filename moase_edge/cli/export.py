@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from moase_edge.cli.as_options import as_options
-from moase_edge.cli.export_plans import PlanArguments, plan_request, rebuild_here, refuse_beside_rebuild
+from moase_edge.cli.export_plans import (
+    PlanArguments,
+    plan_request,
+    precision_request,
+    rebuild_here,
+    refuse_beside_rebuild,
+)
 from moase_edge.cli.extras import needing
 from moase_edge.cli.interrupt import ended_by_signals
 from moase_edge.config.names import PrecisionChoice, Preset
@@ -21,7 +27,10 @@ if TYPE_CHECKING:
 
 _INTERRUPTED = "interrupted; nothing was written"
 # What `--rebuild` takes; everything else is settled by the artifact.
-_OF_REBUILD = {"rebuild", *(option.name for option in fields(PlanArguments))}
+_OF_REBUILD = {
+    *("rebuild", "precision", "source_data", "calib_data"),
+    *(option.name for option in fields(PlanArguments)),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +106,10 @@ class ExportArguments:
     plans: PlanArguments = field(default_factory=PlanArguments)
     rebuild: Annotated[
         Path | None,
-        typer.Option(help="Make the plans that this artifact lacks here, and nothing else.", show_default=False),
+        typer.Option(
+            help="Make the plans that this artifact lacks here, with --precision those of it, and its graph.",
+            show_default=False,
+        ),
     ] = None
     out: Annotated[
         Path | None, typer.Option(help="Folder to write. Default: artifacts/BACKBONE.", show_default=False)
@@ -111,7 +123,8 @@ def export(context: typer.Context, given: ExportArguments) -> None:
     plans = plan_request(given.plans, rebuilding=given.rebuild is not None)
     if given.rebuild is not None:
         refuse_beside_rebuild(context, _OF_REBUILD)
-        rebuild_here(given.rebuild, plans)
+        precision = precision_request(context, given.precision, given.source_data, given.calib_data)
+        rebuild_here(given.rebuild, plans, precision)
         return
     backbone = given.model.backbone
     if backbone is None:

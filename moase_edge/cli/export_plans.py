@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from moase_edge.cli.given import given_options
+from moase_edge.cli.extras import needing
+from moase_edge.cli.given import given_options, refuse_given
 from moase_edge.cli.interrupt import ended_by_signals
-from moase_edge.config.names import PlanEngine
+from moase_edge.config.names import PlanEngine, PrecisionChoice
 from moase_edge.errors import ConfigError
 
 if TYPE_CHECKING:
     from moase_edge.export.plan_targets import PlanRequest
+    from moase_edge.export.wanted import PrecisionRequest
 
 _INTERRUPTED = "interrupted; the artifact is as it was"
 
@@ -93,12 +95,28 @@ def refuse_beside_rebuild(context: typer.Context, allowed: Collection[str]) -> N
         )
 
 
-def rebuild_here(folder: Path, plans: PlanRequest) -> None:
-    """Make the plans that an artifact lacks, and show what it holds then."""
-    with ended_by_signals(_INTERRUPTED, unwinding=True):
+def precision_request(
+    context: typer.Context, precision: PrecisionChoice, source_data: str | None, calib_data: str | None
+) -> PrecisionRequest | None:
+    """What `--rebuild` shall do about precisions; None where none is named.
+
+    Raises:
+        ConfigError: images without a precision, whose graph they would serve to make.
+    """
+    from moase_edge.export.wanted import PrecisionRequest
+
+    if "precision" in given_options(context):
+        return PrecisionRequest(precision, source_data=source_data, calib_data=calib_data)
+    refuse_given(context, ("source_data", "calib_data"), "can only serve --precision beside --rebuild")
+    return None
+
+
+def rebuild_here(folder: Path, plans: PlanRequest, precision: PrecisionRequest | None) -> None:
+    """Make what an artifact lacks, and show what it holds then."""
+    with needing("export"), ended_by_signals(_INTERRUPTED, unwinding=True):
         from moase_edge.cli.export_view import ExportView
         from moase_edge.export.rebuild import rebuild_artifact
 
         with ExportView() as view:
-            artifact = rebuild_artifact(folder, plans, on_stage=view.stage)
+            artifact = rebuild_artifact(folder, plans, precision=precision, on_stage=view.stage)
     view.show_engines(artifact)

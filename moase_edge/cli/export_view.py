@@ -13,6 +13,8 @@ from moase_edge.artifact.store import Artifact
 from moase_edge.cli.inspect_view import engine_line, preprocess_line, statistics_line
 from moase_edge.models.labels import IMAGENET_CLASSES
 
+_UNDECIDED = "  which of the precisions runs is decided on the device, at the first run"
+
 
 class ExportView:
     """A line per stage on standard error with its time, and a summary on standard output."""
@@ -62,8 +64,10 @@ class ExportView:
         console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
     def show_engines(self, artifact: Artifact) -> None:
-        """What an artifact runs on, after plans were added."""
-        lines = [str(artifact.folder), *(f"  {engine_line(entry)}" for entry in artifact.manifest.engines)]
+        """What an artifact runs on, after engines were added."""
+        manifest = artifact.manifest
+        lines = [str(artifact.folder), *(f"  {engine_line(entry)}" for entry in manifest.engines)]
+        lines += [_UNDECIDED] if manifest.undecided else []
         Console().print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
@@ -75,7 +79,7 @@ def _engines(manifest: Manifest) -> Iterator[str]:
         elif entry.precision != "fp32" or entry.latency_ms is not None:
             yield f"  engine {engine_line(entry)}"
     if manifest.undecided:
-        yield "  which of the precisions runs is decided on the device, at the first run"
+        yield _UNDECIDED
 
 
 def _notes(manifest: Manifest) -> Iterator[str]:

@@ -88,7 +88,17 @@ def _runnable(entries: Sequence[EngineEntry], machine: Machine, runner: Runner) 
         fitting = [entry for entry in _plans(entries, runner) if not _misfits(entry, machine)]
     ranked = _ranked(fitting, runner, machine)
     if ranked:
-        yield Choice(runner, ranked[0], _why(runner, ranked, machine))
+        yield Choice(runner, ranked[0], _why(entries, runner, ranked, machine))
+
+
+def _passed_over(entries: Sequence[EngineEntry], ranked: Sequence[EngineEntry], runner: Runner) -> str:
+    """That the artifact's first precision cannot be had with this runner, and what to do; or nothing."""
+    first = next(entry.precision for entry in entries if entry.parity is None or entry.parity.passed)
+    if any(entry.precision == first for entry in ranked):
+        return ""
+    if runner in GRAPH_RUNNERS:
+        return f"ONNX Runtime on the CPU has no {first}, the artifact's first"
+    return f"of {first}, the artifact's first, there is no plan: `moase-edge export --rebuild DIR` builds one"
 
 
 def _named(entries: Sequence[EngineEntry], machine: Machine, name: Runner) -> Choice:
@@ -115,7 +125,10 @@ def _nothing(name: Runner, *, failed: bool) -> str:
     if failed:
         return f"no engine for {name} has passed its parity gate. Export again, with another precision."
     if name in GRAPH_RUNNERS:
-        return "the artifact holds no engine of this kind and precision. Export again with the precision wanted."
+        return (
+            "the artifact holds no engine of this kind and precision. Make one: `moase-edge export --rebuild DIR "
+            "--precision fp16`, or another."
+        )
     return f"the artifact holds no plan of {name}. `moase-edge export --rebuild DIR` builds one; or --engine auto."
 
 
@@ -162,15 +175,18 @@ def _place(runner: Runner, machine: Machine) -> str:
     return cast(Device, machine.device).gpu if on_gpu else machine.processor
 
 
-def _why(runner: Runner, ranked: Sequence[EngineEntry], machine: Machine) -> str:
+def _why(entries: Sequence[EngineEntry], runner: Runner, ranked: Sequence[EngineEntry], machine: Machine) -> str:
     best = ranked[0]
     what = {
         "ort-cuda": "no plan fits, and ONNX Runtime has CUDA",
         "ort": "no plan fits, and ONNX Runtime has no CUDA",
     }.get(runner, "a plan fits this GPU")
     latency = _latency_ms(best, runner, machine)
-    if len(ranked) == 1:
-        return what
     if latency < math.inf:
-        return f"{what}; {best.precision} is the fastest measured here ({latency:.2f} ms)"
-    return f"{what}; {best.precision} is the artifact's first, none was measured here"
+        fastest = f"; {best.precision} is the fastest measured here ({latency:.2f} ms)"
+        return what if len(ranked) == 1 else what + fastest
+    if passed_over := _passed_over(entries, ranked, runner):
+        return f"{what}; {passed_over}"
+    return (
+        what if len(ranked) == 1 else f"{what}; {best.precision} is the artifact's first, none was measured here"
+    )

@@ -77,11 +77,7 @@ def bake(
         GateError: it does not answer as it should; nothing is written.
         StorageError: `out` cannot be written.
     """
-    if precision != "fp32":
-        raise ConfigError(
-            f"this state was learned on an engine of {precision}, whose features are others than those of the "
-            "fp32 graph that is baked. Learn on an engine of fp32 to bake, or run the state as it is."
-        )
+    _refuse_other_than_fp32(precision)
     adaptation = held_adaptation(artifact, settings, state)
     fixed = None if adaptation.tracker is None else adaptation.tracker.fixed()
     backbone = artifact.path(_fp32_graph(artifact))
@@ -93,15 +89,28 @@ def bake(
     data = model.SerializeToString()
     off_domains = 0.0 if fixed is None or recognise is None else _domain_deviation(recognise, fixed)
     deviation = float(np.max([_deviation(artifact, backbone, data, adaptation), off_domains]))
+    _refuse_off(deviation)
+    write_bytes_atomic(out, data)
+    shifted = 0 if fixed is None else int(fixed.shifts.any(axis=1).sum())
+    return BakeReport(0 if fixed is None else len(fixed.centres) - 1, shifted, deviation, IMAGES)
+
+
+def _refuse_other_than_fp32(precision: Precision) -> None:
+    if precision != "fp32":
+        raise ConfigError(
+            f"this state was learned on an engine of {precision}, whose features are others than those of the "
+            "fp32 graph that is baked. Learn on an engine of fp32 to bake, or run the state as it is."
+        )
+
+
+def _refuse_off(deviation: float) -> None:
+    """Hold a baked graph to the held answer; one that is not finite is off too."""
     if not deviation <= TOLERANCE:
         raise GateError(
             f"the baked graph is off the held answer by {deviation:.1e} (relative, the worst of {IMAGES} images "
             f"and of all domains); the tolerance is {TOLERANCE:.0e}. Nothing was written. Try another version of "
             "torch or onnxruntime."
         )
-    write_bytes_atomic(out, data)
-    shifted = 0 if fixed is None else int(fixed.shifts.any(axis=1).sum())
-    return BakeReport(0 if fixed is None else len(fixed.centres) - 1, shifted, deviation, IMAGES)
 
 
 def held_adaptation(artifact: Artifact, settings: AdaptSettings, state: LearnedState) -> Adaptation:

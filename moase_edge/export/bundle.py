@@ -4,33 +4,31 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import torch
 
 from moase_edge.adapt.sidecar import new_sidecar
 from moase_edge.artifact.files import new_folder, refuse_existing, refuse_unnamed
-from moase_edge.artifact.manifest import EngineEntry, SourceStatisticsEntry
+from moase_edge.artifact.manifest import EngineEntry, Precision, SourceStatisticsEntry
 from moase_edge.artifact.parity_probe import PARITY_PROBE_FILE, PROBE_FRAMES, save_parity_probe
 from moase_edge.artifact.store import MANIFEST, Artifact, load_artifact
 from moase_edge.calib.engine_parity import Reference, moved
-from moase_edge.calib.pictures import Pictures, pictures_at, seeded_pictures
-from moase_edge.calib.representative import Representative, representative_frames
-from moase_edge.calib.search import dealt
-from moase_edge.calib.source_data import open_source_data, plain_name, write_source_statistics
-from moase_edge.config.calib import RepresentativeSettings, SearchSettings
+from moase_edge.calib.source_data import open_source_data, write_source_statistics
+from moase_edge.calib.twin import GRAPH_FILE, graph_file, open_twin
 from moase_edge.config.names import LowerPrecision
 from moase_edge.engines.base import Engine
 from moase_edge.engines.onnx_runtime import OnnxRuntimeEngine, require_onnxruntime
 from moase_edge.errors import GateError
-from moase_edge.export.candidates import GRAPH_FILE, open_twin
 from moase_edge.export.onnx import export_onnx
 from moase_edge.export.parity import ParityReport, check_parity
 from moase_edge.export.plan_targets import PlanBuild, plan_builds, plan_options
 from moase_edge.export.plans import build_plans
-from moase_edge.export.precision import PrecisionBench, Settled, wanted_precisions
+from moase_edge.export.precision import PrecisionBench, Settled
 from moase_edge.export.request import ExportRequest
+from moase_edge.export.shown import read_calibration, shown_pictures
+from moase_edge.export.wanted import wanted_precisions
 from moase_edge.export.write import Built, Found, write_rest
 from moase_edge.models.build import build_backbone
 from moase_edge.models.labels import read_labels
@@ -93,8 +91,8 @@ def _export(
         parity = _check(built, engine, seed=request.seed)
         settled = _settle(built, wanted, builds, engine, opset, folder, announce)
     statistics = _record(built, settled, folder, announce)
-    graphs = settled.graphs if settled.undecided else settled.graphs[:1]
-    plans = build_plans(folder, graphs, builds, request.plans.settings, announce=announce)
+    graphs, needed = (settled.graphs, 1) if settled.undecided else (settled.graphs[:1], None)
+    plans = build_plans(folder, graphs, builds, request.plans.settings, announce=announce, needed=needed)
     announce("writing the artifact")
     write_rest(
         built,
@@ -157,14 +155,12 @@ def _settle(
 ) -> Settled:
     """The graphs that the artifact keeps, and the frames that a device checks a plan by."""
     request, preprocess = built.request, built.backbone.preprocess
-    calibration = None
-    if request.calib_data is not None:
-        announce("reading the calibration frames")
-        with open_source_data(request.calib_data) as frames:
-            calibration = representative_frames(frames, preprocess, RepresentativeSettings())
-    noise = seeded_pictures(preprocess, request.precisions.seeded_frames, seed=request.seed)
-    shown = _shown(built, calibration) or noise
-    probe = (noise if calibration is None else shown).spread(PROBE_FRAMES).frames
+    calibration = read_calibration(request.calib_data, preprocess, announce)
+    given = (preprocess, request.precisions)
+    shown = shown_pictures(calibration, request.source_data, *given, seed=request.seed)
+    # Source images stay with who exports; noise goes in their place.
+    stored = shown if calibration is not None else shown_pictures(None, None, *given, seed=request.seed)
+    probe = stored.spread(PROBE_FRAMES).frames
     save_parity_probe(probe, [engine.run(image) for image in probe], folder / PARITY_PROBE_FILE)
     if not wanted:
         return Settled((EngineEntry(file=ONNX_FILE, opset=opset),))
@@ -183,37 +179,20 @@ def _settle(
     return bench.undecided(wanted) if builds else bench.fastest(wanted)
 
 
-def _shown(built: Built, calibration: Representative | None) -> Pictures | None:
-    """The pictures that precisions are compared on: held-out calibration frames, else source images, else none."""
-    count, source = built.request.precisions.frames, built.request.source_data
-    if calibration is not None:
-        held = dealt(calibration.frames, SearchSettings().hold_out)[1] or calibration.frames
-        return Pictures(tuple(held), plain_name(calibration.coverage.source)).spread(count)
-    return None if source is None else pictures_at(source, built.backbone.preprocess, count)
-
-
 def _record(
     built: Built, settled: Settled, folder: Path, announce: StageListener
 ) -> tuple[SourceStatisticsEntry, ...]:
     """Source statistics of every precision that is kept; one's error would look like a shift to another's."""
     if built.request.source_data is None:
         return ()
-    entries = []
-    for precision in dict.fromkeys(graph.precision for graph in settled.graphs):
-        announce(f"recording source statistics at {precision}")
-        with (
-            open_source_data(built.request.source_data) as images,
-            closing(open_twin(folder, precision)) as engine,
-        ):
-            entries.append(
-                write_source_statistics(
-                    folder,
-                    engine,
-                    built.sidecar,
-                    built.backbone.preprocess,
-                    images,
-                    precision=precision,
-                    command="export",
-                )
-            )
-    return tuple(entries)
+    precisions = tuple(dict.fromkeys(graph.precision for graph in settled.graphs))
+    announce(f"recording source statistics at {', '.join(precisions)}")
+    with ExitStack() as stack:
+        images = stack.enter_context(open_source_data(built.request.source_data))
+        engines: dict[Precision, Engine] = {
+            precision: stack.enter_context(closing(open_twin(folder / graph_file(precision), precision)))
+            for precision in precisions
+        }
+        return write_source_statistics(
+            folder, engines, built.sidecar, built.backbone.preprocess, images, command="export"
+        )

@@ -12,6 +12,7 @@ from moase_edge.artifact.calibration import save_calibration
 from moase_edge.artifact.manifest import EngineParity, Precision
 from moase_edge.calib.engine_parity import EngineComparison, Reference
 from moase_edge.calib.representative import Representative
+from moase_edge.calib.twin import graph_file, open_twin
 from moase_edge.config.calib import QuantiseSettings
 from moase_edge.config.names import LowerPrecision
 from moase_edge.config.precision import HalfPrecision, HalfStrategy, ParityThresholds
@@ -19,13 +20,9 @@ from moase_edge.engines.base import Engine
 from moase_edge.engines.onnx_runtime import OnnxRuntimeEngine, available_providers
 from moase_edge.errors import EngineError
 from moase_edge.export.half import WIDE_NODES, half_graph
-from moase_edge.export.rounded import rounded_graph
 from moase_edge.report.files import write_bytes_atomic
 
-GRAPH_FILE = "backbone.onnx"
 logger = logging.getLogger(__name__)
-
-HALVES: tuple[HalfPrecision, ...] = ("fp16", "bf16")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,18 +43,18 @@ class Candidate:
     form: dict[str, Any] = field(default_factory=dict)
 
 
-def graph_file(precision: Precision) -> str:
-    """Name of the graph in a precision: `backbone.onnx`, `backbone.fp16.onnx`."""
-    return GRAPH_FILE if precision == "fp32" else f"backbone.{precision}.onnx"
-
-
 def half_candidate(
-    precision: HalfPrecision, folder: Path, reference: Reference, thresholds: ParityThresholds
+    precision: HalfPrecision, exact: Path, folder: Path, reference: Reference, thresholds: ParityThresholds
 ) -> Candidate:
-    """Write the fp32 graph's twin in half; of the strategies the first that holds parity, else the last."""
+    """Write the fp32 graph's twin in half; of the strategies the first that holds parity, else the last.
+
+    Args:
+        exact: the fp32 graph.
+        folder: of the artifact that is being built.
+    """
     import onnx
 
-    model = onnx.load(str(folder / GRAPH_FILE))
+    model = onnx.load(str(exact))
     strategies = cast("list[HalfStrategy]", list(WIDE_NODES))
     for strategy in strategies:
         half = half_graph(model, precision, strategy)
@@ -69,6 +66,7 @@ def half_candidate(
 
 
 def int8_candidate(
+    exact: Path,
     folder: Path,
     reference: Reference,
     thresholds: ParityThresholds,
@@ -80,6 +78,7 @@ def int8_candidate(
     """Write the fp32 graph's twin in int8, and calibration.json, which a run is watched by.
 
     Args:
+        exact, folder: as of `half_candidate`.
         chosen: frames for the ranges; one in `hold_out` judges them.
 
     Raises:
@@ -88,8 +87,8 @@ def int8_candidate(
     from moase_edge.calib.int8_record import record_of
     from moase_edge.calib.search import int8_as_set
 
-    paths = (folder / GRAPH_FILE, folder / graph_file("int8"))
-    found = int8_as_set(*paths, chosen.frames, settings, hold_out=hold_out, head=reference.head)
+    out = folder / graph_file("int8")
+    found = int8_as_set(exact, out, chosen.frames, settings, hold_out=hold_out, head=reference.head)
     save_calibration(record_of(found, chosen, max_drop=None), folder)
     form = {
         "settings": settings.model_dump(),
@@ -99,30 +98,12 @@ def int8_candidate(
     return _compared("int8", folder, reference, thresholds, form)
 
 
-def open_twin(folder: Path, precision: Precision) -> Engine:
-    """What computes on any CPU what an engine in this precision would: its graph, half values rounded.
-
-    Raises:
-        EngineError: ONNX Runtime refuses the graph.
-    """
-    path = folder / graph_file(precision)
-    if precision not in HALVES:
-        return OnnxRuntimeEngine(path, precision=precision)
-    import onnx
-
-    rounded = rounded_graph(onnx.load(str(path)))
-    engine = OnnxRuntimeEngine(rounded.SerializeToString(), precision=precision)
-    engine.name += f", every {precision} value rounded"
-    return engine
-
-
-def open_here(folder: Path, precision: Precision) -> Engine:
-    """The graph in this precision as ONNX Runtime runs it on this device: on a GPU that it can use, else the CPU.
+def open_here(path: Path, precision: Precision) -> Engine:
+    """A graph in this precision as ONNX Runtime runs it on this device: on a GPU that it can use, else the CPU.
 
     Raises:
         EngineError: it cannot run here.
     """
-    path = folder / graph_file(precision)
     if "cuda" in available_providers():
         try:
             return OnnxRuntimeEngine(path, provider="cuda", precision=precision)
@@ -138,7 +119,7 @@ def _compared(
     thresholds: ParityThresholds,
     form: dict[str, Any],
 ) -> Candidate:
-    with closing(open_twin(folder, precision)) as engine:
+    with closing(open_twin(folder / graph_file(precision), precision)) as engine:
         comparison = reference.compare(engine, thresholds)
         parity = comparison.figures(f"{engine.name}, {reference.title}")
     return Candidate(precision, graph_file(precision), parity, comparison, form)

@@ -39,14 +39,22 @@ def export_onnx(
         ExportError: the exporter failed, or the file would pass 2 GB.
         OSError: the file cannot be written.
     """
-    examples = tuple(torch.zeros(2, *(size for size in entry.shape[1:] if size is not None)) for entry in inputs)
-    batch = torch.export.Dim("batch", min=1)
     weights_bytes = sum(tensor.nbytes for tensor in module.state_dict().values())
     if weights_bytes + _GRAPH_BYTES > _MAX_BYTES:
         raise ExportError(
             f"the backbone's weights take {weights_bytes / 2**30:.2f} GiB, an ONNX file holds less than 2 GiB. "
             "Take a smaller backbone."
         )
+    program = _exported(module, inputs, outputs)
+    strip_traces(program.model)
+    program.save(str(path), external_data=False)
+    return int(program.model.opset_imports[""])
+
+
+def _exported(module: nn.Module, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> Any:
+    """PyTorch's ONNX program of a module, the first size of every tensor left open."""
+    examples = tuple(torch.zeros(2, *(size for size in entry.shape[1:] if size is not None)) for entry in inputs)
+    batch = torch.export.Dim("batch", min=1)
     with _quiet():
         try:
             program = torch.onnx.export(
@@ -64,9 +72,7 @@ def export_onnx(
             raise ExportError(f"PyTorch could not export the backbone to ONNX: {exc}") from exc
     if program is None:
         raise ExportError("PyTorch's exporter returned no ONNX program. Update torch and onnxscript.")
-    strip_traces(program.model)
-    program.save(str(path), external_data=False)
-    return int(program.model.opset_imports[""])
+    return program
 
 
 def strip_traces(model: Any) -> None:

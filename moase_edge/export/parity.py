@@ -142,6 +142,7 @@ def compare_steered(
     means: list[Tensor] = []
 
     def move(index: int, inputs: tuple[Tensor]) -> tuple[Tensor]:
+        """Note the token means that enter a block, and shift its patch tokens."""
         moved = inputs[0].clone()
         means.append(moved[:, spec.prefix_tokens :].mean(dim=1))
         moved[:, spec.prefix_tokens :] += shift[:, index, None]

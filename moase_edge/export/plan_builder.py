@@ -20,6 +20,7 @@ _ADVICE = {
     r"workspace|no tactics": "Give it more memory: a larger --workspace-mib, or none for all that the device has.",
     r"out ?of ?memory|OutOfMemory|allocat": "Free memory on the device (close other programs), or lower --batch.",
     r"lean|libnvinfer_lean": "This installation builds no plans that fit other versions: leave that setting out.",
+    r"FP32 GEMM is not supported": "For this GPU there are products in half alone here: give --precision fp16.",
     r"Plugin not found|UNSUPPORTED": "This TensorRT has no such operator. Update it, or run "
     "the graph with `moase-edge run --engine ort`.",
 }

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from moase_edge.artifact.cache import Cache, cache_folder
 from moase_edge.artifact.manifest import EngineEntry
 from moase_edge.config.plan import PlanSettings
+from moase_edge.errors import ExportError
 from moase_edge.export.plan_builder import RECIPE, build_plan
 from moase_edge.export.plan_targets import PlanBuild
 
 _PLAN, _TIMINGS = "plan", "timings"
 
+logger = logging.getLogger(__name__)
+
 
 def build_plans(
     folder: Path,
-    graphs: Iterable[EngineEntry],
+    graphs: Sequence[EngineEntry],
     builds: Sequence[PlanBuild],
     settings: PlanSettings,
     *,
     announce: Callable[[str], None],
     source: Path | None = None,
+    needed: int | None = None,
     cache: Cache | None = None,
 ) -> tuple[EngineEntry, ...]:
     """Write a plan of each graph for each build into an artifact's folder.
@@ -33,7 +38,9 @@ def build_plans(
         builds: flavours and targets (`plan_builds`).
         settings: how they are built.
         announce: is told which plan comes now.
-        source: folder of the graphs; None for `folder`.
+        source: folder of the graphs that `folder` lacks.
+        needed: of a build, so many of its plans at least; the others are left out with a warning where they cannot
+            be built. None for all.
         cache: of earlier builds; None for the user's own.
 
     Returns:
@@ -44,15 +51,45 @@ def build_plans(
         OSError: a plan cannot be written.
     """
     kept = Cache(cache_folder()) if cache is None else cache
-    entries = []
+    entries: list[EngineEntry] = []
     for build in builds:
-        for graph in graphs:
-            entry = plan_entry(graph, build, settings)
-            announce(f"building the plan {entry.file}")
-            content = _cached_plan(((source or folder) / graph.file).read_bytes(), build, settings, kept)
-            (folder / entry.file).write_bytes(content)
-            entries.append(entry)
+        made, refused = _built(folder, graphs, build, settings, announce, source, kept, strict=needed is None)
+        if refused and len(made) < (needed or 0):
+            raise refused[0]
+        for exc in refused:
+            logger.warning("a plan is left out: %s", exc)
+        entries += made
     return tuple(entries)
+
+
+def _built(
+    folder: Path,
+    graphs: Sequence[EngineEntry],
+    build: PlanBuild,
+    settings: PlanSettings,
+    announce: Callable[[str], None],
+    source: Path | None,
+    cache: Cache,
+    *,
+    strict: bool,
+) -> tuple[list[EngineEntry], list[ExportError]]:
+    """The plans that one build gives, and why it gives no others; where it is `strict`, the first raises."""
+    made, refused = [], []
+    for graph in graphs:
+        entry = plan_entry(graph, build, settings)
+        announce(f"building the plan {entry.file}")
+        here = folder / graph.file
+        content = here if source is None or here.exists() else source / graph.file
+        try:
+            plan = _cached_plan(content.read_bytes(), build, settings, cache)
+        except ExportError as exc:
+            if strict:
+                raise
+            refused.append(exc)
+            continue
+        (folder / entry.file).write_bytes(plan)
+        made.append(entry)
+    return made, refused
 
 
 def plan_entry(graph: EngineEntry, build: PlanBuild, settings: PlanSettings) -> EngineEntry:

@@ -13,23 +13,15 @@ from moase_edge.artifact.calibration import CALIBRATION_FILE
 from moase_edge.artifact.manifest import EngineEntry, Precision
 from moase_edge.calib.engine_parity import Reference
 from moase_edge.calib.representative import Representative
+from moase_edge.calib.twin import GRAPH_FILE, graph_file
 from moase_edge.config.calib import QuantiseSettings, SearchSettings
-from moase_edge.config.names import LowerPrecision, PrecisionChoice
+from moase_edge.config.names import LowerPrecision
 from moase_edge.config.precision import PrecisionSettings
 from moase_edge.engines.timing import Measured, fastest, measure
-from moase_edge.errors import CalibrationError, ConfigError, GateError
-from moase_edge.export.candidates import (
-    Candidate,
-    graph_file,
-    half_candidate,
-    int8_candidate,
-    open_here,
-)
+from moase_edge.errors import CalibrationError, GateError
+from moase_edge.export.candidates import Candidate, half_candidate, int8_candidate, open_here
 
 logger = logging.getLogger(__name__)
-
-# The first compute capability with bfloat16.
-_BFLOAT16_SINCE = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,43 +39,15 @@ class Settled:
     undecided: bool = False
 
 
-def wanted_precisions(
-    choice: PrecisionChoice, *, calibrated: bool, targets: Sequence[str]
-) -> tuple[LowerPrecision, ...]:
-    """Precisions to build beside fp32.
-
-    Args:
-        choice: what was asked for.
-        calibrated: whether there are calibration frames.
-        targets: compute capabilities that plans are built for, as `sm86`; none for ONNX Runtime alone.
-
-    Raises:
-        ConfigError: int8 without calibration frames, or bf16 for a GPU that has none.
-    """
-    lacking = [target for target in targets if int(target.removeprefix("sm")) < _BFLOAT16_SINCE]
-    if choice == "int8" and not calibrated:
-        raise ConfigError(
-            "int8 takes its ranges from frames like those it will see: name some hundred with --calib-data."
-        )
-    if choice == "bf16" and lacking:
-        raise ConfigError(f"{', '.join(lacking)} has no bfloat16, which begins with sm80. Take --precision fp16.")
-    if choice == "fp32":
-        return ()
-    if choice != "auto":
-        return (choice,)
-    # ONNX Runtime's CPU provider has no bfloat16, so that without a plan nothing here could run it.
-    found: dict[LowerPrecision, bool] = {"fp16": True, "bf16": bool(targets) and not lacking, "int8": calibrated}
-    return tuple(precision for precision, there in found.items() if there)
-
-
 class PrecisionBench:
     """Builds candidates and settles which are kept.
 
     Args:
-        folder: of the artifact that is being built; holds the fp32 graph.
-        opset: of that graph.
+        folder: of the artifact that is being built.
+        opset: of the fp32 graph.
         reference: of the fp32 engine.
         settings: thresholds and timing.
+        exact: the fp32 graph; None for the one in `folder`.
         calibration: frames for int8's ranges; None without.
         quantise: settings of int8.
         announce: is told what comes now.
@@ -96,6 +60,7 @@ class PrecisionBench:
         reference: Reference,
         settings: PrecisionSettings,
         *,
+        exact: Path | None = None,
         calibration: Representative | None = None,
         quantise: QuantiseSettings | None = None,
         announce: Callable[[str], None],
@@ -106,7 +71,8 @@ class PrecisionBench:
         self._calibration = calibration
         self._quantise = quantise or QuantiseSettings()
         self._announce = announce
-        self._exact = EngineEntry(file=graph_file("fp32"), opset=opset)
+        self._graph = exact or folder / GRAPH_FILE
+        self._exact = EngineEntry(file=self._graph.name, opset=opset)
 
     def asked(self, precision: LowerPrecision) -> Settled:
         """The precision that was asked for, and fp32 behind it.
@@ -152,10 +118,11 @@ class PrecisionBench:
         self._announce(f"building {precision} and checking its parity with fp32")
         thresholds = self._settings.thresholds[precision]
         if precision != "int8":
-            return half_candidate(precision, self._folder, self._reference, thresholds)
+            return half_candidate(precision, self._graph, self._folder, self._reference, thresholds)
         if self._calibration is None:
             raise CalibrationError("int8 takes its ranges from frames: name some hundred with --calib-data.")
         return int8_candidate(
+            self._graph,
             self._folder,
             self._reference,
             thresholds,
@@ -190,12 +157,15 @@ class PrecisionBench:
     def _measured(self, precisions: Sequence[Precision]) -> dict[Precision, Measured]:
         settings = self._settings
         return measure(
-            {precision: partial(open_here, self._folder, precision) for precision in precisions},
+            {precision: partial(open_here, self._path(precision), precision) for precision in precisions},
             self._reference.frames[0],
             rounds=settings.rounds,
             warm_up=settings.warm_up,
             seconds=settings.seconds,
         )
+
+    def _path(self, precision: Precision) -> Path:
+        return self._graph if precision == "fp32" else self._folder / graph_file(precision)
 
     def _entry(self, candidate: Candidate) -> EngineEntry:
         return self._exact.model_copy(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 
 from torch import Tensor, nn
@@ -98,39 +98,56 @@ def reproduce_script(
         calibrated: whether there were calibration frames.
         plans: options that build the plans it was exported with.
     """
-    command = ["moase-edge", "export", "--backbone", provenance.backbone]
-    origin = {"pretrained": ["--pretrained"], "random": ["--no-pretrained"], "checkpoint": []}
-    command += origin[provenance.weights]
-    command += ["--num-classes", str(classes), "--adapt-blocks", str(adapt_blocks), "--preset", moase.preset]
-    command += ["--experts", str(moase.experts), "--rank", str(moase.rank), "--seed", str(provenance.seed)]
-    command += [] if steer else ["--no-steer"]
-    command += [] if precision == "fp32" else ["--precision", precision]
-    command += plans
     lines = ["#!/bin/sh", "# Makes this artifact again. It was made with:"]
     lines += [f"#   {name} {version}" for name, version in sorted(provenance.versions.items())]
-    lines += ["set -eu"]
+    lines += ["set -eu", *_unsettable(moase)]
+    engine = [] if steer else ["--no-steer"]
+    engine += [] if precision == "fp32" else ["--precision", precision]
+    line = shlex.join([*_command(provenance, adapt_blocks, moase, classes), *engine, *plans])
+    for option, variable, meaning in _inputs(
+        provenance, labels=labels, statistics=statistics, calibrated=calibrated
+    ):
+        lines += _required(variable, meaning)
+        line += f' {option} "${variable}"'
+    lines += [*_required("OUT", "the folder to write"), line + ' --out "$OUT" "$@"']
+    return "\n".join(lines) + "\n"
+
+
+def _command(provenance: Provenance, adapt_blocks: int, moase: MoaseSettings, classes: int) -> list[str]:
+    """The export of the same model with the same adapters."""
+    origin = {"pretrained": ["--pretrained"], "random": ["--no-pretrained"], "checkpoint": []}
+    return [
+        *("moase-edge", "export", "--backbone", provenance.backbone),
+        *origin[provenance.weights],
+        *("--num-classes", str(classes), "--adapt-blocks", str(adapt_blocks), "--preset", moase.preset),
+        *("--experts", str(moase.experts), "--rank", str(moase.rank), "--seed", str(provenance.seed)),
+    ]
+
+
+def _unsettable(moase: MoaseSettings) -> list[str]:
+    """Lines that end the script where a setting was made that no option makes."""
+    lines = []
     for name in ("eta", "sdd_share", "without"):
         if (value := getattr(moase, name)) != _default(name):
             said = ", ".join(value) if isinstance(value, tuple) else value
             lines += [_say(f"{name} {said} can only be set from Python"), "exit 2"]
-    line = shlex.join(command)
+    return lines
+
+
+def _inputs(
+    provenance: Provenance, *, labels: bool, statistics: SourceStatisticsEntry | None, calibrated: bool
+) -> Iterator[tuple[str, str, str]]:
+    """What whoever runs the script has to bring: an option, the variable it takes, and what that is to be."""
     if provenance.weights == "checkpoint":
-        note = f"the checkpoint {provenance.checkpoint}, sha256 {provenance.checkpoint_sha256}"
-        lines += _required("CHECKPOINT", note)
-        line += ' --checkpoint "$CHECKPOINT"'
+        of = f"the checkpoint {provenance.checkpoint}, sha256 {provenance.checkpoint_sha256}"
+        yield "--checkpoint", "CHECKPOINT", of
     if labels:
-        lines += _required("LABELS", "the file of class names, or to imagenet")
-        line += ' --labels "$LABELS"'
+        yield "--labels", "LABELS", "the file of class names, or to imagenet"
     if statistics is not None:
-        lines += _required(
-            "SOURCE_DATA", f"the source images: {statistics.data}, of which {statistics.count} count"
-        )
-        line += ' --source-data "$SOURCE_DATA"'
+        of = f"the source images: {statistics.data}, of which {statistics.count} count"
+        yield "--source-data", "SOURCE_DATA", of
     if calibrated:
-        lines += _required("CALIB_DATA", "the calibration frames")
-        line += ' --calib-data "$CALIB_DATA"'
-    lines += [*_required("OUT", "the folder to write"), line + ' --out "$OUT" "$@"']
-    return "\n".join(lines) + "\n"
+        yield "--calib-data", "CALIB_DATA", "the calibration frames"
 
 
 def _required(variable: str, meaning: str) -> list[str]:

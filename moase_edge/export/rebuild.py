@@ -1,65 +1,152 @@
-"""The engines that an artifact lacks on this device; needs neither PyTorch nor timm nor onnx."""
+"""The engines that an artifact lacks on this device; plans of its graphs need no PyTorch, timm or onnx."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from moase_edge.artifact.manifest import EngineEntry
+from moase_edge.artifact.manifest import EngineEntry, Manifest, SourceStatisticsEntry
+from moase_edge.artifact.order import put_beside, put_first, told_of_plans
 from moase_edge.artifact.replace import replace_artifact
 from moase_edge.artifact.store import Artifact, load_artifact
+from moase_edge.config.names import LowerPrecision
 from moase_edge.engines.tensorrt.fit import differences
 from moase_edge.errors import ConfigError
 from moase_edge.export.plan_targets import PlanBuild, PlanRequest, plan_builds
 from moase_edge.export.plans import build_plans, plan_entry
+from moase_edge.export.wanted import (
+    PrecisionRequest,
+    graphs_to_build,
+    has_bfloat16,
+    lacking_precisions,
+    refuse_needless_images,
+)
 
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is asked for.
+
+    Attributes:
+        plans: how plans are built.
+        builds: for which devices; none for graphs alone.
+        precision: to run in; None leaves that as it is.
+        lacking: precisions whose graph has to be made.
+    """
+
+    plans: PlanRequest
+    builds: tuple[PlanBuild, ...]
+    precision: PrecisionRequest | None
+    lacking: tuple[LowerPrecision, ...]
+
+
 def rebuild_artifact(
-    folder: Path, request: PlanRequest, *, on_stage: Callable[[str], None] | None = None
+    folder: Path,
+    request: PlanRequest,
+    *,
+    precision: PrecisionRequest | None = None,
+    on_stage: Callable[[str], None] | None = None,
 ) -> Artifact:
-    """Build the plans that are asked for and not there, and put an artifact that has them in the old one's place.
+    """Make what is asked for and not there, and put an artifact that has it in the old one's place.
 
     Everything else stays byte for byte, and so do identity and date. Nothing is written where nothing is lacking.
 
+    Args:
+        request: plans; of the graph that is to run, or of `precision`.
+        precision: to run in from now on; a graph that is not there is made, which takes onnx and PyTorch.
+
     Raises:
-        ConfigError: no plan is asked for, or see `plan_builds`, or its folder cannot be replaced.
+        ConfigError: nothing is asked for, or see `plan_builds` and `wanted_precisions`, or its folder cannot
+            be replaced.
         ArtifactError: it cannot be trusted, or was changed meanwhile.
         EngineError: no TensorRT here can build what is asked for.
         ExportError: a graph that cannot be built.
+        CalibrationError, SourceError: images that cannot be used.
+        GateError: parity of a new precision with fp32 does not hold.
         StorageError: the folder's place cannot be written.
     """
     announce = on_stage or logger.info
-    if request.engine == "ort":
+    if request.engine == "ort" and precision is None:
         raise ConfigError(
-            "ONNX Runtime runs the artifact's graphs as they are. Give --engine tensorrt or another."
+            "ONNX Runtime runs the artifact's graphs as they are. Give --engine tensorrt or another, or a "
+            "--precision whose graph is to be made."
         )
-    builds = plan_builds(request, required=True)
     announce("checking the artifact")
     artifact = load_artifact(folder)
-    lacking = lacking_plans(artifact, builds, request)
-    if not lacking:
+    wanted = _wanted(artifact.manifest, request, precision)
+    if not wanted.lacking and not _changes(artifact.manifest, wanted):
         return artifact
-    return replace_artifact(artifact, lambda building: _add(artifact, building, lacking, request, announce))
+    return replace_artifact(artifact, partial(_add, artifact=artifact, wanted=wanted, announce=announce))
+
+
+def _wanted(manifest: Manifest, request: PlanRequest, precision: PrecisionRequest | None) -> _Wanted:
+    if precision is None:
+        return _Wanted(request, plan_builds(request, required=True), None, ())
+    # Where a graph is made, there is something to show for it also without the TensorRT that builds its plan.
+    builds = plan_builds(request, required=not lacking_precisions(manifest, precision, ()))
+    lacking = lacking_precisions(manifest, precision, [build.target for build in builds])
+    if not lacking:
+        refuse_needless_images(precision)
+    return _Wanted(request, builds, precision, lacking)
+
+
+def _changes(manifest: Manifest, wanted: _Wanted) -> bool:
+    """Whether there is a plan to build, or an order to change, where no graph is made."""
+    if _pairs(manifest, wanted) or _undecided(manifest, wanted) != manifest.undecided:
+        return True
+    return _ordered(manifest.engines, wanted) != manifest.engines
+
+
+def _pairs(manifest: Manifest, wanted: _Wanted) -> list[tuple[PlanBuild, EngineEntry]]:
+    """Plans to build from graphs that the artifact has, or will have."""
+    graphs = None if wanted.precision is None else graphs_to_build(manifest.engines, wanted.precision)
+    return lacking_plans(manifest, wanted.builds, wanted.plans, graphs)
+
+
+def _undecided(manifest: Manifest, wanted: _Wanted) -> bool:
+    """Whether the first run decides which engine is the fastest."""
+    return manifest.undecided if wanted.precision is None else wanted.precision.choice == "auto"
+
+
+def _ordered(engines: Sequence[EngineEntry], wanted: _Wanted) -> tuple[EngineEntry, ...]:
+    """The engines in the order of choice."""
+    if wanted.precision is None or wanted.precision.choice == "auto":
+        return tuple(engines)
+    return put_first(engines, wanted.precision.choice)
 
 
 def lacking_plans(
-    artifact: Artifact, builds: tuple[PlanBuild, ...], request: PlanRequest
+    manifest: Manifest,
+    builds: tuple[PlanBuild, ...],
+    request: PlanRequest,
+    graphs: Sequence[EngineEntry] | None = None,
 ) -> list[tuple[PlanBuild, EngineEntry]]:
-    """Builds, each with a graph, of which the artifact has no plan that was made the same way and runs here."""
-    engines = artifact.manifest.engines
-    wanted = [(build, graph) for build in builds for graph in artifact.manifest.plan_graphs()]
+    """Builds, each with a graph, of which the artifact has no plan that was made the same way and runs here.
+
+    Args:
+        graphs: to build from; None for the artifact's `plan_graphs`. What is in bfloat16 is left out for a GPU
+            that has none.
+    """
+    found = manifest.plan_graphs() if graphs is None else graphs
+    wanted = [(build, graph) for build in builds for graph in found if _computes(build, graph)]
     return [
         (build, graph)
         for build, graph in wanted
         if not any(
             _recipe(entry) == _recipe(plan_entry(graph, build, request.settings)) and _runs(entry, build)
-            for entry in engines
+            for entry in manifest.engines
         )
     ]
+
+
+def _computes(build: PlanBuild, graph: EngineEntry) -> bool:
+    return graph.precision != "bf16" or has_bfloat16(build.target)
 
 
 def _runs(entry: EngineEntry, build: PlanBuild) -> bool:
@@ -82,26 +169,54 @@ def _recipe(entry: EngineEntry) -> dict[str, Any] | None:
 
 
 def _add(
-    artifact: Artifact,
-    building: Path,
-    lacking: list[tuple[PlanBuild, EngineEntry]],
-    request: PlanRequest,
-    announce: Callable[[str], None],
+    building: Path, *, artifact: Artifact, wanted: _Wanted, announce: Callable[[str], None]
 ) -> dict[str, Any]:
-    made: list[EngineEntry] = []
-    for build, graph in lacking:
-        made += build_plans(
-            building, [graph], [build], request.settings, announce=announce, source=artifact.folder
-        )
+    """Write what is lacking into the new folder, and give the manifest's fields that change."""
+    manifest = artifact.manifest
+    graphs, statistics = _graphs(artifact, building, wanted, announce)
+    there = Artifact(
+        artifact.folder,
+        manifest.model_copy(
+            update={"engines": (*manifest.engines, *graphs), "undecided": _undecided(manifest, wanted)}
+        ),
+    )
+    made = _plans(there, building, wanted, announce)
     announce("writing the artifact")
-    return {"engines": _beside(artifact.manifest.engines, made)}
+    engines = _ordered(put_beside(there.manifest.engines, made), wanted)
+    if wanted.precision is not None and (told := told_of_plans(engines, artifact.folder)):
+        logger.warning("%s", told)
+    return {"engines": engines, "undecided": there.manifest.undecided, "source_statistics": statistics}
 
 
-def _beside(engines: Sequence[EngineEntry], made: Sequence[EngineEntry]) -> tuple[EngineEntry, ...]:
-    """With each new plan behind the engines of its precision, because precisions stand in the order of choice."""
-    names = {entry.file for entry in made}
-    found = [entry for entry in engines if entry.file not in names]
-    for plan in made:
-        places = [place for place, entry in enumerate(found) if entry.precision == plan.precision]
-        found.insert(max(places, default=len(found) - 1) + 1, plan)
-    return tuple(found)
+def _plans(there: Artifact, building: Path, wanted: _Wanted, announce: Callable[[str], None]) -> list[EngineEntry]:
+    """Write the plans that are lacking; while it is undecided which runs, one for each device is enough."""
+    manifest, made = there.manifest, list[EngineEntry]()
+    pairs = _pairs(manifest, wanted)
+    for build in wanted.builds:
+        planned = any(_target(entry) == build.target and _runs(entry, build) for entry in manifest.engines)
+        made += build_plans(
+            building,
+            [graph for other, graph in pairs if other == build],
+            [build],
+            wanted.plans.settings,
+            announce=announce,
+            source=there.folder,
+            needed=int(not planned) if manifest.undecided else None,
+        )
+    return made
+
+
+def _target(entry: EngineEntry) -> str | None:
+    return None if entry.built_for is None else entry.built_for.target
+
+
+def _graphs(
+    artifact: Artifact, building: Path, wanted: _Wanted, announce: Callable[[str], None]
+) -> tuple[tuple[EngineEntry, ...], tuple[SourceStatisticsEntry, ...]]:
+    """New graphs, and the statistics that the artifact has with them; PyTorch and onnx are imported here."""
+    if wanted.precision is None or not wanted.lacking:
+        return (), artifact.manifest.source_statistics
+    from moase_edge.export.added import add_graphs
+
+    added = add_graphs(artifact, building, wanted.lacking, wanted.precision, announce)
+    return added.graphs, added.statistics

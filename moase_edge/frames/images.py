@@ -41,7 +41,7 @@ class ImagesSource(Source):
         self._clock_ns = clock_ns
         if not paths:
             raise ConfigError(
-                f"nothing to run: {self.name} holds no picture; expected files ending in "
+                f"nothing to read: {self.name} holds no picture; expected files ending in "
                 f"{', '.join(sorted(PICTURE_SUFFIXES))}"
             )
 

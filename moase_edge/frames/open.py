@@ -131,7 +131,7 @@ def _refuse_folder_of_videos(folder: Path) -> None:
     videos = sorted(path for path in folder.iterdir() if path.suffix.lower() in _VIDEO_SUFFIXES)
     if videos:
         raise ConfigError(
-            f"nothing to run: {printable(str(folder))} holds no picture, but {len(videos)} videos. Name one: "
+            f"nothing to read: {printable(str(folder))} holds no picture, but {len(videos)} videos. Name one: "
             f"{printable(str(videos[0]))}"
         )
 

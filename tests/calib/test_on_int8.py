@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from moase_edge.artifact.calibration import CALIBRATION_FILE, load_calibration
+from moase_edge.artifact.calibration import CALIBRATION_FILE, Coverage, load_calibration
+from moase_edge.artifact.manifest import BuiltFor, EngineEntry
 from moase_edge.artifact.store import MANIFEST, Artifact, load_artifact, write_manifest
 from moase_edge.calib import on_int8
 from moase_edge.calib.command import Int8Request, make_int8
 from moase_edge.calib.on_int8 import INT8_FILE, labels_of, read_labels
-from moase_edge.calib.representative import Coverage, Representative
+from moase_edge.calib.representative import Representative
 from moase_edge.config.precision import THRESHOLDS, ParityThresholds, PrecisionSettings
 from moase_edge.engines.choose import Machine, choices
 from moase_edge.engines.open import open_engine
@@ -173,6 +174,32 @@ def test_what_is_to_be_first_stands_before_what_was_measured(folder: Path) -> No
     assert on_int8.with_int8(left_open, int8, first=False) == {"engines": (fast, int8)}
 
 
+def test_first_tells_of_plans_of_another_precision_that_will_still_be_run(
+    steerable_artifact: Path, source_digits: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = Path(shutil.copytree(steerable_artifact, tmp_path / "digits"))
+    manifest = load_artifact(folder).manifest
+    built = BuiltFor(target="sm87", versions={"tensorrt": "10.3.0"})
+    plan = EngineEntry(file="fp32.engine", runtime="tensorrt", source="backbone.onnx", built_for=built)
+    (folder / plan.file).write_bytes(b"plan")
+    (folder / MANIFEST).unlink()
+    write_manifest(
+        folder, {**manifest.model_dump(), "engines": (*manifest.engines, plan), "source_statistics": ()}
+    )
+    request = Int8Request(
+        str(source_digits), method="minmax", max_drop=20, first=True, source=str(source_digits), max_images=5
+    )
+    written, _ = make_int8(load_artifact(folder), request)
+    assert [entry.file for entry in written.manifest.engines] == [INT8_FILE, "backbone.onnx", plan.file]
+    assert (
+        "a plan that fits the device is run before any graph: fp32.engine. Build the plan of int8" in caplog.text
+    )
+    assert f"moase-edge export --rebuild {folder}`" in caplog.text
+    assert written.manifest.plan_graphs() == written.manifest.engines[:1]
+    found = {of.precision: of.count for of in written.manifest.source_statistics}
+    assert found == {"fp32": 5, "int8": 5}, "no precision is left without statistics"
+
+
 @pytest.mark.parametrize("damage", ["{}", "no json"])
 def test_a_damaged_record_is_refused(damage: str, folder: Path) -> None:
     artifact = load_artifact(folder)
@@ -192,7 +219,7 @@ def chosen(*names: str | None) -> Representative:
     return Representative([np.zeros((1, 3, 4, 4), np.float32)] * len(names), list(names), COVERAGE)
 
 
-COVERAGE = Coverage("yard", 2, 2, 0, 0, 0, 1.0)
+COVERAGE = Coverage(source="yard", seen=2, taken=2, duplicates=0, crowded_out=0, small=0, coverage=1.0)
 
 
 def test_labels_count_only_where_every_frame_has_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from moase_edge.calib import on_site
 from moase_edge.calib.on_site import calibrate_source
 from moase_edge.calib.source_data import open_source_data
 from moase_edge.errors import ArtifactError, CalibrationError, ConfigError, StorageError
+from tests.artifact.halves import add_halves
 from tests.cli.commands import write_pictures
 
 
@@ -56,6 +58,51 @@ def test_statistics_are_added_and_every_other_file_stays_as_it_was(folder: Path,
     assert statistics.features.mean.shape == (64,)
     assert statistics.features.std.max() > 0
     assert [path.name for path in folder.parent.iterdir()] == ["digits"]
+
+
+def test_every_precision_gets_statistics_of_its_own_from_the_same_images(
+    folder: Path, pictures: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    add_halves(folder)
+    (pictures / "broken.png").write_bytes(b"no picture")
+    written = calibrate(folder, pictures)
+    entries = {entry.precision: entry for entry in written.manifest.source_statistics}
+    assert {name: entry.count for name, entry in entries.items()} == {"fp32": 4, "fp16": 4, "bf16": 4}
+    assert "every" not in entries["fp32"].engine
+    for precision in ("fp16", "bf16"):
+        assert entries[precision].engine.endswith(f"every {precision} value rounded")
+    exact, half, coarse = (load_source_statistics(written, name) for name in ("fp32", "fp16", "bf16"))
+    assert exact is not None
+    assert half is not None
+    assert coarse is not None
+    near, far = (abs(one.mid.mean - exact.mid.mean).max() for one in (half, coarse))
+    assert 0 < near < far < 0.1
+    assert caplog.text.count("could not be decoded; the statistics are of the other 4") == 1
+
+
+def test_what_a_precision_lacks_is_added_and_the_rest_stays(folder: Path, pictures: Path, tmp_path: Path) -> None:
+    calibrate(folder, pictures)
+    before = content(folder)[SOURCE_STATISTICS_FILE]
+    add_halves(folder)
+    more = write_pictures(tmp_path / "more", 5)
+    written = calibrate(folder, more)
+    assert content(folder)[SOURCE_STATISTICS_FILE] == before
+    counts = {entry.precision: entry.count for entry in written.manifest.source_statistics}
+    assert counts == {"fp32": 4, "fp16": 5, "bf16": 5}
+    with pytest.raises(ConfigError, match=r"4 images of pictures and from 5 images of more\. Give --force"):
+        calibrate(folder, more)
+
+
+def test_without_onnx_what_can_be_shown_is_recorded_and_the_rest_is_named(
+    folder: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    add_halves(folder)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    entries = {entry.precision: entry.engine for entry in calibrate(folder, pictures).manifest.source_statistics}
+    assert entries.keys() == {"fp32", "fp16"}
+    assert "rounded" not in entries["fp16"]
+    assert "fp16 is shown without its rounding: that takes onnx" in caplog.text
+    assert "bf16 is left out: " in caplog.text
 
 
 def test_only_the_first_images_count_where_a_limit_is_given(folder: Path, pictures: Path) -> None:

@@ -144,6 +144,18 @@ def test_reasons_say_what_decided() -> None:
     assert unmeasured.reason.endswith("fp32 is the artifact's first, none was measured here")
 
 
+def test_a_precision_that_was_put_first_and_cannot_be_had_is_told_of() -> None:
+    planned, on_the_cpu = choices([graph("int8"), graph(), plan("fp32")], machine(ORIN, trt=True))
+    assert (planned.entry.precision, on_the_cpu.entry.precision) == ("fp32", "int8")
+    assert planned.reason == (
+        "a plan fits this GPU; of int8, the artifact's first, there is no plan: `moase-edge export --rebuild DIR` "
+        "builds one"
+    )
+    assert choices([graph("int8"), plan("int8"), plan("fp32")], machine(ORIN, trt=True))[0].entry == plan("int8")
+    (half,) = choices([graph("bf16"), graph()], machine())
+    assert half.reason.endswith("; ONNX Runtime on the CPU has no bf16, the artifact's first")
+
+
 def test_a_name_gives_that_engine_alone_even_if_it_will_not_open() -> None:
     entries = [graph(), plan()]
     for name, precision in (("ort", "fp32"), ("ort-cuda", "fp32"), ("ort-tensorrt", "fp32"), ("tensorrt", "fp16")):

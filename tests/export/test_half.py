@@ -12,10 +12,10 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
+from moase_edge.calib.rounded import rounded_graph
 from moase_edge.config.precision import HalfPrecision, HalfStrategy
 from moase_edge.engines.onnx_runtime import OnnxRuntimeEngine
 from moase_edge.export.half import WIDE_NODES, half_graph, residual_nodes
-from moase_edge.export.rounded import rounded_graph
 
 ELEMENTS = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 both = pytest.mark.parametrize("precision", get_args(HalfPrecision))

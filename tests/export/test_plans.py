@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from moase_edge.artifact.manifest import EngineEntry, EngineParity, EngineRuntim
 from moase_edge.config.plan import PlanSettings
 from moase_edge.engines.tensorrt.device import Device
 from moase_edge.engines.tensorrt.flavour import Flavour
+from moase_edge.errors import ExportError
 from moase_edge.export import plans
 from moase_edge.export.plan_builder import BuiltPlan
 from moase_edge.export.plan_targets import PlanBuild
@@ -147,6 +149,24 @@ def test_a_damaged_cache_entry_is_never_written_into_an_artifact(
     entry.write_bytes(b"plan 9")
     (made,) = make(folder, build_of())
     assert (folder / made.file).read_bytes() == b"plan 2"
+
+
+@pytest.mark.parametrize(("needed", "made"), [(1, ["fp32"]), (0, ["fp32"]), (None, None), (2, None)])
+def test_a_plan_that_cannot_be_built_is_left_out_only_where_enough_others_are(
+    needed: int | None, made: list[str] | None, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build_plan(graph: bytes, *_arguments: object, **_options: object) -> BuiltPlan:
+        if b"fp16" in graph:
+            raise ExportError("no such operator")
+        return BuiltPlan(b"plan", None)
+
+    monkeypatch.setattr(plans, "build_plan", build_plan)
+    cache, quiet = Cache(folder.parent / "cache"), {"announce": lambda stage: None}
+    with nullcontext() if made else pytest.raises(ExportError, match="no such operator"):
+        entries = build_plans(
+            folder, [HALF, GRAPH], [build_of()], PlanSettings(), cache=cache, needed=needed, **quiet
+        )
+        assert [entry.precision for entry in entries] == made
 
 
 def test_timings_go_from_one_build_to_the_next_on_the_same_device(

@@ -22,6 +22,7 @@ from moase_edge.artifact.store import Artifact
 from moase_edge.calib.engine_parity import Reference
 from moase_edge.calib.int8_report import outcome_lines
 from moase_edge.calib.pictures import seeded_pictures
+from moase_edge.calib.twin import GRAPH_FILE
 from moase_edge.config.names import LowerPrecision, PrecisionChoice
 from moase_edge.config.precision import THRESHOLDS, ParityThresholds, PrecisionSettings
 from moase_edge.engines.onnx_runtime import OnnxRuntimeEngine
@@ -29,9 +30,9 @@ from moase_edge.engines.open import open_engine
 from moase_edge.engines.ranges import counts_outside, watched
 from moase_edge.errors import CalibrationError, ConfigError, GateError
 from moase_edge.export.bundle import export_artifact
-from moase_edge.export.candidates import GRAPH_FILE, half_candidate
-from moase_edge.export.precision import wanted_precisions
+from moase_edge.export.candidates import half_candidate
 from moase_edge.export.request import ExportRequest
+from moase_edge.export.wanted import wanted_precisions
 from tests.cli.commands import write_pictures
 
 QUICK = {"frames": 8, "seeded_frames": 2, "rounds": 3, "warm_up": 1}
@@ -165,9 +166,9 @@ def test_wider_strategies_are_tried_before_it_fails(fp16: Artifact, tmp_path: Pa
     with closing(OnnxRuntimeEngine(tmp_path / GRAPH_FILE, threads=1)) as engine:
         reference = Reference(engine, sidecar, seeded_pictures(manifest.preprocess, 8, seed=0))
     between = THRESHOLDS["fp16"].model_copy(update={"relative_error": 0.8e-3})
-    candidate = half_candidate("fp16", tmp_path, reference, between)
+    candidate = half_candidate("fp16", tmp_path / GRAPH_FILE, tmp_path, reference, between)
     assert (candidate.form, candidate.parity.passed) == ({"strategy": "wide-residuals"}, True)
-    assert not half_candidate("fp16", tmp_path, reference, NEVER).parity.passed
+    assert not half_candidate("fp16", tmp_path / GRAPH_FILE, tmp_path, reference, NEVER).parity.passed
 
 
 def test_int8_that_was_asked_for_is_watched_by_a_record_of_its_frames(source_digits: Path, tmp_path: Path) -> None:

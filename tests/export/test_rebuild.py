@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from moase_edge.artifact.manifest import EngineEntry
-from moase_edge.artifact.store import MANIFEST, Artifact, load_artifact
+from moase_edge.artifact.store import MANIFEST, load_artifact
 from moase_edge.config.plan import PlanSettings
 from moase_edge.engines.tensorrt.device import Device
 from moase_edge.engines.tensorrt.flavour import Flavour
@@ -92,17 +91,8 @@ def test_a_plan_that_this_devices_driver_refuses_counts_as_lacking(
     artifact, request = load_artifact(steerable_artifact), PlanRequest("tensorrt")
     plan = plans.plan_entry(artifact.manifest.engines[0], build(made_with), request.settings)
     manifest = artifact.manifest.model_copy(update={"engines": (*artifact.manifest.engines, plan)})
-    found = rebuild.lacking_plans(Artifact(artifact.folder, manifest), (build("580.10"),), request)
+    found = rebuild.lacking_plans(manifest, (build("580.10"),), request)
     assert len(found) == lacking
-
-
-def test_a_plan_stands_beside_the_engines_of_its_precision() -> None:
-    def entry(name: str, precision: str) -> EngineEntry:
-        return EngineEntry(file=name, precision=precision, opset=18)  # type: ignore[arg-type]
-
-    int8, exact, plan = entry("a", "int8"), entry("b", "fp32"), entry("c", "int8")
-    assert rebuild._beside([int8, exact], [plan]) == (int8, plan, exact)
-    assert rebuild._beside([exact, plan], [plan]) == (exact, plan)
 
 
 def rewrite(folder: Path, **fields: object) -> None:

@@ -159,7 +159,7 @@ def test_files_of_which_none_is_a_picture_end_in_an_error_that_counts_them(tmp_p
 
 
 def test_no_files_at_all_is_nothing_to_run() -> None:
-    with pytest.raises(ConfigError, match=r"nothing to run: .*empty"):
+    with pytest.raises(ConfigError, match=r"nothing to read: .*empty"):
         ImagesSource([], name="empty")
 
 

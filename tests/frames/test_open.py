@@ -85,7 +85,7 @@ def test_numbers_are_cameras(uri: str) -> None:
 @pytest.mark.parametrize("wrong", ["folder", "pattern"])
 def test_nothing_to_run_is_a_configuration_error(tmp_path: Path, wrong: str) -> None:
     uri = tmp_path if wrong == "folder" else tmp_path / "*.png"
-    with pytest.raises(ConfigError, match="nothing to run"):
+    with pytest.raises(ConfigError, match="nothing to read"):
         open_source(str(uri))
 
 

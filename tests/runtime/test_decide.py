@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import onnx
 import pytest
 
 from moase_edge.artifact.cache import Cache
@@ -16,9 +15,9 @@ from moase_edge.artifact.store import MANIFEST, Artifact, load_artifact, write_m
 from moase_edge.config.precision import PrecisionSettings
 from moase_edge.engines import timing
 from moase_edge.errors import StorageError
-from moase_edge.export.half import half_graph
 from moase_edge.runtime import decide
 from moase_edge.runtime.decide import decide_precision
+from tests.artifact.halves import add_halves
 
 QUICK = PrecisionSettings(rounds=2, warm_up=0)
 
@@ -26,16 +25,7 @@ QUICK = PrecisionSettings(rounds=2, warm_up=0)
 @pytest.fixture
 def undecided(digits_artifact: Path, tmp_path: Path) -> Artifact:
     """`digits_artifact` with halves beside it, fp32 first, and nothing measured."""
-    folder = Path(shutil.copytree(digits_artifact, tmp_path / "digits"))
-    manifest = load_artifact(folder).manifest
-    model, exact = onnx.load(str(folder / "backbone.onnx")), manifest.engines[0]
-    entries = [exact]
-    for precision in ("fp16", "bf16"):
-        onnx.save(half_graph(model, precision, "plain"), str(folder / f"backbone.{precision}.onnx"))
-        entries.append(exact.model_copy(update={"precision": precision, "file": f"backbone.{precision}.onnx"}))
-    (folder / MANIFEST).unlink()
-    write_manifest(folder, {**manifest.model_dump(), "engines": tuple(entries), "undecided": True})
-    return load_artifact(folder)
+    return add_halves(Path(shutil.copytree(digits_artifact, tmp_path / "digits")), undecided=True)
 
 
 @pytest.fixture

@@ -25,13 +25,18 @@ from tests.blocked import run_blocked
 from tests.engines.tensorrt.stand_in import Module, plan_of
 
 ORIN = Device("Orin", "sm87", 8192, {"cuda": "12.6"})
+NO_PLAN = "of fp32, the artifact's first, there is no plan: `moase-edge export --rebuild DIR` builds one"
 PLAN = "backbone.fp16.sm87.trt10.9.engine"
 
 
 @pytest.fixture(scope="module")
 def folder(steerable_artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An artifact with a plan in fp16 for a Jetson Orin."""
-    copied = Path(shutil.copytree(steerable_artifact, tmp_path_factory.mktemp("planned") / "digits_vit"))
+    return add_plan(Path(shutil.copytree(steerable_artifact, tmp_path_factory.mktemp("planned") / "digits_vit")))
+
+
+def add_plan(copied: Path) -> Path:
+    """Give an artifact a plan in fp16 for a Jetson Orin, of the stand-in."""
     (copied / PLAN).write_bytes(plan_of((copied / "backbone.onnx").read_bytes(), half=True))
     manifest = load_artifact(copied, verify=False).manifest
     plan = EngineEntry(
@@ -54,9 +59,10 @@ def artifact(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> A
     return load_artifact(folder)
 
 
-def on_gpu(monkeypatch: pytest.MonkeyPatch, device: Device | None, module: Any) -> None:
-    monkeypatch.setitem(sys.modules, "tensorrt", module)
-    for place in ("moase_edge.engines.open", "moase_edge.engines.tensorrt.open"):
+def on_gpu(monkeypatch: pytest.MonkeyPatch, device: Device | None, trt: Any, *, module: str = "tensorrt") -> None:
+    """As on a machine with a GPU, where `import tensorrt`, or another module, gives a stand-in."""
+    monkeypatch.setitem(sys.modules, module, trt)
+    for place in ("moase_edge.engines.open", "moase_edge.engines.timing", "moase_edge.engines.tensorrt.open"):
         monkeypatch.setattr(f"{place}.find_device", lambda: device)
     monkeypatch.setattr(torch_memory, "cuda_memory", lambda: TorchMemory(torch.device("cpu"), cuda=None))
 
@@ -68,7 +74,7 @@ def pictures() -> Any:
 def test_auto_runs_a_plan_that_fits_and_says_so(artifact: Artifact) -> None:
     opened = open_chosen(artifact)
     assert opened.engine.name == "TensorRT 10.9.0 (Orin, fp16)"
-    assert opened.reason == "a plan fits this GPU"
+    assert opened.reason == f"a plan fits this GPU; {NO_PLAN}"
     assert (precision_of(opened.engine), device_of(opened.engine)) == ("fp16", "cpu")
     expected = OnnxRuntimeEngine(artifact.path("backbone.onnx")).run(pictures())["logits"]
     np.testing.assert_allclose(opened.engine.run(pictures())["logits"], expected, rtol=2e-3, atol=2e-3)
@@ -157,7 +163,7 @@ def test_a_frozen_run_without_pytorch_takes_pycuda(folder: Path, source_digits: 
     printed = run_blocked(FROZEN, {"torch", "timm", "onnx", "matplotlib"}, [folder, picture])
     assert printed.splitlines() == [
         "False True",
-        "TensorRT 10.9.0 (Orin, fp16) | a plan fits this GPU | fp16",
+        f"TensorRT 10.9.0 (Orin, fp16) | a plan fits this GPU; {NO_PLAN} | fp16",
         "init retain_primary_context push pop",
     ]
 
