@@ -22,7 +22,7 @@ from moase_edge.adapt.sidecar import Sidecar
 from moase_edge.adapt.source_moments import moments_of
 from moase_edge.adapt.steering import Pooled
 from moase_edge.adapt.tracker import Tracker, steered_block
-from moase_edge.artifact.source_statistics import SourceStatistics
+from moase_edge.artifact.source_statistics import FEWEST_TO_CORRECT, SourceStatistics
 from moase_edge.config.adapt import AdaptSettings
 from moase_edge.config.track import TrackSettings
 
@@ -76,9 +76,9 @@ def _learner(learner: Learner, device: torch.device) -> Learner | PublishedLearn
 def _tracker(
     answering: _Answering, settings: TrackSettings, statistics: SourceStatistics | None
 ) -> Tracker | None:
-    """None where there is nothing to track by, or a network without a head has no answer to correct."""
+    """None where there is nothing to track by, or no classes whose answer could be corrected and watched."""
     spec = answering.teacher.spec
-    if statistics is None or not settings.corrects or not spec.classes:
+    if statistics is None or statistics.count < FEWEST_TO_CORRECT or not settings.corrects or spec.classes < 2:
         return None
     means, features = statistics.token_means, statistics.features
     blocks = None if means is None else (spec.depth, spec.channels)

@@ -7,6 +7,7 @@ their features lie; what it is corrected by is the difference to the source, as 
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -37,7 +38,8 @@ class DomainBank:
         source_frames: images that those come from.
         recognise_by_key: False where keys tell little, as final features do: then all frames belong to one domain
             that is always the present one.
-        most_domains, near, spread, decide, half_life, caution: see `TrackSettings`.
+        most_domains, near, spread, decide, half_life, caution: see `TrackSettings`; `near` and `spread` are for a
+            source known by 100 images or more, and grow where there are fewer.
     """
 
     _state: BankState
@@ -62,7 +64,8 @@ class DomainBank:
         self.feature_mean, self._feature_scale = feature_mean, 1 / _floored(feature_std)
         self.key_std = _floored(key_std)
         self._source_frames, self._by_key = source_frames, recognise_by_key
-        self._most, self._near, self._spread = most_domains, near, spread
+        self._most, allowance = most_domains, _allowance(source_frames)
+        self._near, self._spread = near * allowance, spread * allowance
         self._found_in_all = self._switches = 0
         self._decide, self._keep, self._caution = decide, 0.5 ** (1 / half_life), caution
         self.reset()
@@ -267,3 +270,16 @@ def _floored(std: Vector) -> Vector:
     """Spreads without zeros: a channel that never moved in the source gets a hundredth of the mean spread."""
     floor: Vector = np.maximum(std, max(0.01 * float(std.mean()), 1e-12))
     return floor
+
+
+def _allowance(source_frames: int) -> float:
+    """By how much farther frames of the source lie from it than if it were known by 100 images.
+
+    A new value's expected squared distance from the mean of n others, in units of their own variance, is
+    (n + 1) / (n - 3) if they are normal; three or fewer tell nothing.
+    """
+
+    def distance(count: int) -> float:
+        return (count + 1) / (count - 3) if count > 3 else math.inf
+
+    return max(1.0, distance(source_frames) / distance(100))

@@ -18,6 +18,8 @@ from moase_edge.errors import ArtifactError
 
 SOURCE_STATISTICS_FILE = "source_stats.safetensors"
 _FILE_AT = "source_stats.{precision}.safetensors"
+# Of fewer images, statistics say too little of the source for anything to be corrected toward it.
+FEWEST_TO_CORRECT = 8
 QUANTITIES = ("mid", "out", "features")
 _KINDS = ("mean", "std")
 

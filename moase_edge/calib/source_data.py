@@ -11,13 +11,16 @@ from typing import Literal
 from moase_edge.adapt.sidecar import Sidecar
 from moase_edge.artifact.manifest import Precision, SourceStatisticsEntry
 from moase_edge.artifact.preprocess_spec import PreprocessSpec
-from moase_edge.artifact.source_statistics import save_source_statistics, statistics_file
+from moase_edge.artifact.source_statistics import FEWEST_TO_CORRECT, save_source_statistics, statistics_file
 from moase_edge.calib.source_statistics import FEWEST_IMAGES, record_of_each, too_few
 from moase_edge.engines.base import Engine
 from moase_edge.errors import CalibrationError, ConfigError
 from moase_edge.frames.open import open_source
 from moase_edge.frames.preprocess import Preprocessor
 from moase_edge.frames.source import Source
+
+# Fewer leave the spread of many channels so uncertain that weak shifts are not told from chance.
+_ENOUGH_IMAGES = 50
 
 logger = logging.getLogger(__name__)
 
@@ -53,9 +56,9 @@ def write_source_statistics(
     command: Literal["export", "calibrate"],
     max_images: int | None = None,
 ) -> tuple[SourceStatisticsEntry, ...]:
-    """Record a source's statistics on engines that see the same images, and write them into `folder`.
+    """Record a source's statistics on engines that see the same images, write them into `folder`, and list them.
 
-    Files that cannot be decoded do not count; a warning tells how many there are.
+    Files that cannot be decoded do not count; warnings tell how many there are, and of too few images.
 
     Args:
         folder: of an artifact that is being built.
@@ -63,16 +66,13 @@ def write_source_statistics(
         command: that records them.
         max_images: take no more than the first ones.
 
-    Returns:
-        The manifest's entries.
-
     Raises:
         As `record_source_statistics`; StorageError: a file cannot be written.
     """
     images = islice(source.frames(), max_images)
     recorded = record_of_each(engines, sidecar, Preprocessor(preprocess), images)
     (count,) = {statistics.count for statistics in recorded.values()}
-    _warn_of_undecodable(source, count)
+    _warn_of_few(source, count)
     for precision, statistics in recorded.items():
         save_source_statistics(statistics, folder / statistics_file(precision))
     return tuple(
@@ -88,7 +88,8 @@ def write_source_statistics(
     )
 
 
-def _warn_of_undecodable(source: Source, count: int) -> None:
+def _warn_of_few(source: Source, count: int) -> None:
+    """Say how many images could not be decoded, and whether the others are too few."""
     left_out = source.counts.skipped + source.counts.missing
     if left_out:
         logger.warning(
@@ -96,6 +97,14 @@ def _warn_of_undecodable(source: Source, count: int) -> None:
             left_out,
             source.name,
             count,
+        )
+    if count < _ENOUGH_IMAGES:
+        logger.warning(
+            "the source statistics are of %d images: weak shifts will not be told from chance, and of fewer than "
+            "%d nothing is corrected at all. Give %d or more of what the model was trained for.",
+            count,
+            FEWEST_TO_CORRECT,
+            _ENOUGH_IMAGES,
         )
 
 

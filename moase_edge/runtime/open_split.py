@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from moase_edge.artifact.manifest import Precision
-from moase_edge.artifact.source_statistics import load_source_statistics
+from moase_edge.artifact.source_statistics import FEWEST_TO_CORRECT, load_source_statistics
 from moase_edge.artifact.store import Artifact
 from moase_edge.config.adapt import ADAPT_PRESETS, AdaptSettings
 from moase_edge.engines.base import Engine, precision_of
@@ -45,25 +45,38 @@ def what_is_missing(
         precision: of the engine that runs; statistics of another one would show its error as a shift.
     """
     manifest = artifact.manifest
-    has_head, learns = manifest.sidecar.classes > 0, bool(settings.objectives)
+    has_classes, learns = manifest.sidecar.classes > 1, bool(settings.objectives)
     if schedule.every is None:
         return None
-    if settings.track.corrects and has_head:
-        if manifest.statistics_at(precision):
-            return None
+    if settings.track.corrects and has_classes:
+        lacking = _lacking_statistics(artifact, precision)
         left = "weights learn, and nothing is corrected" if learns else "nothing adapts"
-        which = f" at {precision}, the precision of the engine that runs" if manifest.source_statistics else ""
-        return (
-            f"{artifact.folder} holds no source statistics{which}, so {left}. Record them from pictures of what "
-            "the model was trained for: `moase-edge calibrate --source DIR`."
+        return lacking and (
+            f"{lacking}, so {left}. Record them from pictures of what the model was trained for: "
+            "`moase-edge calibrate --source DIR`."
         )
     if learns:
         return None
-    why = "the settings correct nothing" if has_head else f"{artifact.folder} has no head whose answers to correct"
+    headless = f"{artifact.folder} has no head with two classes or more whose answers to correct"
+    why = "the settings correct nothing" if has_classes else headless
     return (
         f"{why}, and no objectives are named that weights could learn by, so nothing adapts. Name some in the "
         "file of --settings, or run with --adapt off."
     )
+
+
+def _lacking_statistics(artifact: Artifact, precision: Precision) -> str | None:
+    manifest = artifact.manifest
+    entry = manifest.statistics_at(precision)
+    if entry is None:
+        which = f" at {precision}, the precision of the engine that runs" if manifest.source_statistics else ""
+        return f"{artifact.folder} holds no source statistics{which}"
+    if entry.count < FEWEST_TO_CORRECT:
+        return (
+            f"the source statistics of {artifact.folder} are of {entry.count} images, and fewer than "
+            f"{FEWEST_TO_CORRECT} do not tell a shift from chance"
+        )
+    return None
 
 
 def warn_of_what_is_missing(

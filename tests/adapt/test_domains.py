@@ -177,10 +177,10 @@ def test_offset_never_leads_past_the_mean_nor_away_from_it(
 
 def test_remembered_frames_bound_how_well_a_mean_is_known() -> None:
     # Half-life 1 keeps a half: (1 + 0.5) / (1 - 0.5) = 3 frames, however many there were.
-    bank = bank_of(source_frames=3, decide=1, half_life=1.0)
+    bank = bank_of(source_frames=6, decide=1, half_life=1.0)
     for _ in range(50):
         bank.observe(at(3), at(2), steered_for=SOURCE)
-    assert bank.feature_offset(1, steered=False) == pytest.approx(at(2 * (1 - (2 / 3) / 4)))
+    assert bank.feature_offset(1, steered=False) == pytest.approx(at(2 * (1 - (1 / 3 + 1 / 6) / 4)))
 
 
 def test_domain_not_seen_for_longest_makes_room() -> None:

@@ -186,3 +186,14 @@ def test_a_new_run_begins_as_one_whose_keys_tell_domains() -> None:
     assert not bank.tells_domains
     bank.start_run()
     assert bank.tells_domains
+
+
+@pytest.mark.parametrize(("count", "level", "found"), [(100, 1.5, 1), (8, 1.5, 0), (8, 3.0, 1), (3, 50.0, 0)])
+def test_the_fewer_images_the_source_is_known_by_the_farther_a_new_domain_must_lie(
+    count: int, level: float, found: int
+) -> None:
+    # A frame is the source's within 0.5 + 0.8 * 1.2 = 1.46, squared; with 8 images within 9 / 5 * 97 / 101 of
+    # that, 2.52. These lie 2.25 or 9 away; with 3 images nothing is far.
+    bank = bank_of(source_frames=count)
+    show(bank, *[level] * 3)
+    assert len(bank.domains) == 1 + found

@@ -111,6 +111,14 @@ def test_only_the_first_images_count_where_a_limit_is_given(folder: Path, pictur
     assert entry.count == 3
 
 
+@pytest.mark.parametrize(("count", "told"), [(49, True), (50, False)])
+def test_few_source_images_are_warned_of(
+    count: int, told: bool, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    calibrate(folder, write_pictures(tmp_path / "many", count))
+    assert ("are of 49 images: weak shifts" in caplog.text) is told
+
+
 def test_undecodable_pictures_do_not_count_and_are_told_of(
     folder: Path, pictures: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

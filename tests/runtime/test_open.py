@@ -13,6 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
+from moase_edge.adapt.build import build_adaptation
+from moase_edge.adapt.sidecar import load_sidecar
+from moase_edge.artifact.source_statistics import load_source_statistics
 from moase_edge.artifact.store import load_artifact
 from moase_edge.calib.on_site import calibrate_source
 from moase_edge.calib.source_data import open_source_data
@@ -21,6 +24,7 @@ from moase_edge.config.track import TrackSettings
 from moase_edge.data.digits import load_digits_split
 from moase_edge.engines.open import open_engine
 from moase_edge.errors import ArtifactError, ConfigError
+from moase_edge.export.write import SIDECAR_FILE
 from moase_edge.frames.open import open_source
 from moase_edge.runtime import pipeline as pipeline_module
 from moase_edge.runtime.method import counts_of
@@ -92,11 +96,18 @@ def test_every_answers_as_hold_until_it_has_learned(digits_artifact: Path, digit
     assert not np.allclose(held[-1], learning[-1], atol=1e-3)
 
 
+def write_veiled_digits(folder: Path) -> Path:
+    """Another domain than that of the source images: grey instead of black, and little contrast."""
+    folder.mkdir(exist_ok=True)
+    for index, image in enumerate(load_digits_split("test").images[:FRAMES]):
+        cv2.imwrite(str(folder / f"{index:03}.png"), (60 + 0.35 * image).astype(np.uint8))
+    return folder
+
+
 def test_every_corrects_for_the_domain_once_it_has_seen_enough_of_it(
     steerable_artifact: Path, tmp_path: Path
 ) -> None:
-    for index, image in enumerate(load_digits_split("test").images[:FRAMES]):
-        cv2.imwrite(str(tmp_path / f"{index:03}.png"), (60 + 0.35 * image).astype(np.uint8))
+    write_veiled_digits(tmp_path)
     held, tracked = (answers(steerable_artifact, tmp_path, adapt=mode) for mode in ("hold", "every"))
     assert np.array_equal(held[0], tracked[0])
     assert not np.allclose(held, tracked, atol=1e-3)
@@ -138,7 +149,8 @@ UNTRACKED = TrackSettings(recentre=False, remember=False, steer=False)
 @pytest.mark.parametrize(
     ("classes", "settings", "told"),
     [
-        (0, AdaptSettings(), "no head whose answers to correct, and no objectives"),
+        (0, AdaptSettings(), "no head with two classes or more whose answers to correct, and no objectives"),
+        (1, AdaptSettings(), "no head with two classes or more whose answers to correct, and no objectives"),
         (10, AdaptSettings(track=UNTRACKED), "the settings correct nothing, and no objectives"),
         (0, LEARNING, None),
         (10, AdaptSettings(), None),
@@ -160,6 +172,24 @@ def test_where_nothing_can_adapt_that_is_told_with_what_to_do(
         assert "--settings" in message
 
 
+@pytest.mark.parametrize(("count", "told"), [(7, True), (8, False)])
+def test_statistics_of_a_handful_of_images_correct_nothing_and_a_run_says_so(
+    count: int, told: bool, tracked_artifact: Path
+) -> None:
+    loaded = load_artifact(tracked_artifact, verify=False)
+    (entry,) = loaded.manifest.source_statistics
+    entries = (entry.model_copy(update={"count": count}),)
+    artifact = replace(loaded, manifest=loaded.manifest.model_copy(update={"source_statistics": entries}))
+    message = what_is_missing(artifact, AdaptSettings(), parse_schedule("every"))
+    assert (message is not None) is told
+    assert not told or (message is not None and "of 7 images, and fewer than 8" in message)
+    sidecar = load_sidecar(artifact.path(SIDECAR_FILE), artifact.manifest.sidecar, artifact.manifest.moase)
+    statistics = load_source_statistics(loaded)
+    assert statistics is not None
+    adaptation = build_adaptation(sidecar, AdaptSettings(), replace(statistics, count=count))
+    assert (adaptation.tracker is None) is told
+
+
 def test_on_shift_trains_no_weight_before_a_shift(
     tracked_artifact: Path, digits_folder: Path, tmp_path: Path
 ) -> None:
@@ -177,14 +207,14 @@ def test_on_shift_trains_no_weight_before_a_shift(
 
 
 def test_two_runs_over_the_same_files_are_the_same_but_for_their_times(
-    steerable_artifact: Path, digits_folder: Path, tmp_path: Path
+    steerable_artifact: Path, tmp_path: Path
 ) -> None:
-    journals = []
+    journals, veiled = [], str(write_veiled_digits(tmp_path / "veiled"))
     for name in ("first", "second"):
         prepare_report_folder(tmp_path / name, force=False)
         with (
             closing(Pipeline.open(steerable_artifact, threads=1)) as pipeline,
-            open_source(str(digits_folder)) as source,
+            open_source(veiled) as source,
         ):
             run_and_report(
                 pipeline,
@@ -206,15 +236,16 @@ def test_two_runs_over_the_same_files_are_the_same_but_for_their_times(
 
 
 def test_a_second_run_knows_the_domains_of_the_first_and_counts_anew(
-    steerable_artifact: Path, digits_folder: Path
+    steerable_artifact: Path, tmp_path: Path
 ) -> None:
+    veiled = str(write_veiled_digits(tmp_path))
     with closing(Pipeline.open(steerable_artifact, threads=1)) as pipeline:
-        list(pipeline.run(str(digits_folder)))
+        list(pipeline.run(veiled))
         first = pipeline.counted.events
-        list(pipeline.run(str(digits_folder)))
+        list(pipeline.run(veiled))
         second = pipeline.counted.events
-        third = next(pipeline.run(str(digits_folder)))
-        again = next(pipeline.run(str(digits_folder)))
+        third = next(pipeline.run(veiled))
+        again = next(pipeline.run(veiled))
     assert first["domains_found"] >= 1
     assert counts_of(pipeline.method)["domains_found"] == first["domains_found"] + second["domains_found"]
     assert pipeline.counted.events["domains_found"] == 0
