@@ -43,7 +43,8 @@ logger = logging.getLogger(__name__)
 
 # Of graphs of random weights: built as real ones are, in the plain form of half, whatever they make of noise.
 UNJUDGED: Mapping[GraphPrecision, ParityThresholds] = dict.fromkeys(
-    PRECISIONS, ParityThresholds(cosine=-1, relative_error=1e9, gradients=1e9, top1_agreement=0)
+    PRECISIONS,
+    ParityThresholds(cosine=-1, relative_error=1e9, logits=1e9, token_means=1e9, gradients=1e9, top1_agreement=0),
 )
 
 # By graph ("fp16") or plan ("tensorrt fp16"): how it was made, or under "absent" why it was not.

@@ -14,6 +14,7 @@ from moase_edge.artifact.preprocess_spec import PreprocessSpec
 from moase_edge.artifact.specs import SHIFT, TOKEN_MEANS, SidecarSpec, TensorSpec
 from moase_edge.config.base import Settings
 from moase_edge.config.moase import MoaseSettings
+from moase_edge.config.precision import THRESHOLDS, GraphPrecision, ParityThresholds
 
 SCHEMA_VERSION = 2
 
@@ -73,8 +74,11 @@ class EngineParity(Settings):
     Attributes:
         passed: every figure holds its threshold.
         measured_on: what ran the engine, or the graph that a plan which cannot run here was built from.
-        cosine: of the taps, the smallest over images.
+        cosine: of any output, the smallest over images.
         relative_error: of the taps, norm of the difference over that of the reference, median over images.
+        logits: of the frozen answer, likewise; None where it was not compared.
+        token_means: of those of the worst block, likewise; None of an engine that cannot be steered.
+        steered: of the taps under a seeded shift, likewise; None of an engine that cannot be steered.
         gradients: of the adapters' weights, likewise.
         top1_agreement: share of images with the same frozen answer; None without a head.
     """
@@ -83,6 +87,9 @@ class EngineParity(Settings):
     measured_on: str
     cosine: float
     relative_error: float
+    logits: float | None = None
+    token_means: float | None = None
+    steered: float | None = None
     gradients: float
     top1_agreement: float | None
 
@@ -177,6 +184,7 @@ class Manifest(Settings):
     Attributes:
         steerable: whether the engines take `shift` and return `token_means`.
         undecided: which engine is the fastest is measured at the first run on a device.
+        thresholds: of parity with fp32, by precision: what engines were judged by, and a device judges plans by.
         source_statistics: one for each precision they were taken at; empty where there were no source images.
         identity: sha256 over weights, split, MoASE settings and preprocessing; adapted state is bound to it.
         files: sha256 of every other file in the folder.
@@ -200,6 +208,7 @@ class Manifest(Settings):
     engines: tuple[EngineEntry, ...] = Field(min_length=1)
     undecided: bool = False
     parity: ParityFigures
+    thresholds: dict[GraphPrecision, ParityThresholds] = THRESHOLDS
     source_statistics: tuple[SourceStatisticsEntry, ...] = ()
     files: dict[FileName, Digest]
     manifest_sha256: Digest

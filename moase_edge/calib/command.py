@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from moase_edge.artifact.cache import cache_folder
 from moase_edge.artifact.calibration import CALIBRATION_FILE, CalibrationRecord
 from moase_edge.artifact.files import refuse_existing
 from moase_edge.artifact.store import Artifact
 from moase_edge.calib.int8_report import write_int8_report
+from moase_edge.calib.observe import observations_folder
 from moase_edge.calib.on_int8 import Int8Work, SourceImages, calibrate_int8, read_labels, refuse_int8
 from moase_edge.calib.representative import representative_frames
 from moase_edge.calib.search import Announce, refuse_too_few
@@ -59,7 +59,7 @@ def make_int8(
 
     Raises:
         ConfigError: settings or data that cannot be used; an int8 engine or a report is there without `force`.
-        CalibrationError: frames that give no range, or too few.
+        CalibrationError: frames that give no range, or too few, or labels that do not fit.
         GateError: no mixture of int8 and float keeps the budget; the artifact stays as it was.
         SourceError: the data was lost, or holds nothing that can be decoded.
         ArtifactError, StorageError: as `calibrate_int8`.
@@ -68,6 +68,7 @@ def make_int8(
     refuse_int8(artifact, force=force)
     if request.report is not None:
         refuse_existing(request.report, force=force, marker=CALIBRATION_FILE)
+    labels = read_labels(Path(request.data), artifact.manifest.sidecar.classes)
     with contextlib.ExitStack() as stack:
         images = _images(request, stack)
         frames = stack.enter_context(open_source(request.data))
@@ -82,10 +83,10 @@ def make_int8(
                 search,
                 images=images,
                 first=request.first,
-                cache=cache_folder() / "calibration",
+                cache=observations_folder(),
                 announce=announce,
             ),
-            labels=read_labels(Path(request.data)),
+            labels=labels,
             force=force,
         )
     if request.report is not None:

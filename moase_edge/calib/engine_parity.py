@@ -26,7 +26,13 @@ from moase_edge.engines.deviation import (
     deviation_of,
     failures_of,
     median_error,
+    median_logits,
+    median_token_means,
 )
+from moase_edge.engines.shift import seeded_shifts
+
+# Said of what fails under a shift.
+STEERED = "steered"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,11 +54,13 @@ class EngineComparison:
 
     Attributes:
         outputs: of taps and answers.
+        steered: of the same but answers, under a seeded shift; empty of engines that cannot be steered.
         gradients: relative errors of the gradients in the adapters' weights.
         thresholds: of the engine's precision.
     """
 
     outputs: tuple[Deviation, ...]
+    steered: tuple[Deviation, ...]
     gradients: tuple[float, ...]
     thresholds: ParityThresholds
 
@@ -60,6 +68,8 @@ class EngineComparison:
     def failures(self) -> list[str]:
         """What does not hold, each with its figure and its threshold."""
         failures, found = failures_of(self.outputs, self.thresholds), float(np.median(self.gradients))
+        if self.steered:
+            failures += failures_of(self.steered, self.thresholds, under=STEERED)
         if not found <= self.thresholds.gradients:
             failures.append(
                 f"the adapters' gradients: relative error {found:.2g}, at most {self.thresholds.gradients:g}"
@@ -77,6 +87,9 @@ class EngineComparison:
             measured_on=measured_on,
             cosine=min(each.cosine for each in self.outputs),
             relative_error=median_error(self.outputs),
+            logits=median_logits(self.outputs),
+            token_means=median_token_means(self.outputs),
+            steered=median_error(self.steered) if self.steered else None,
             gradients=float(np.median(self.gradients)),
             top1_agreement=agreement_of(self.outputs),
         )
@@ -87,10 +100,9 @@ class EngineComparison:
             "passed": not self.failures,
             "failures": self.failures,
             "thresholds": self.thresholds.model_dump(),
-            "cosine": [each.cosine for each in self.outputs],
-            "relative_error": [_plain(each.relative_error) for each in self.outputs],
+            **_by_frame(self.outputs),
             "gradients": [_plain(value) for value in self.gradients],
-            "agrees": [each.agrees for each in self.outputs],
+            "steered": _by_frame(self.steered) if self.steered else None,
         }
 
 
@@ -103,18 +115,6 @@ def run_frames(engine: Engine, sidecar: Sidecar, frames: Sequence[NDArray[np.flo
     """
     trained = copy.deepcopy(sidecar)
     return [FrameRun(outputs, _gradients(trained, outputs)) for outputs in map(engine.run, frames)]
-
-
-def compare_runs(
-    found: Sequence[FrameRun], reference: Sequence[FrameRun], thresholds: ParityThresholds, *, head: bool
-) -> EngineComparison:
-    """Compare two engines' runs of the same frames; `head`: whether the model answers with classes."""
-    pairs = list(zip(found, reference, strict=True))
-    return EngineComparison(
-        tuple(deviation_of(one.outputs, other.outputs, head=head) for one, other in pairs),
-        tuple(_gradient_error(one.gradients, other.gradients) for one, other in pairs),
-        thresholds,
-    )
 
 
 class Reference:
@@ -130,16 +130,28 @@ class Reference:
         self.frames, self.title = pictures.frames, pictures.title
         self._sidecar = sidecar
         self._runs: list[FrameRun] = run_frames(engine, sidecar, self.frames)
+        self._shifts = seeded_shifts([run.outputs for run in self._runs])
+        self._steered = self._steered_by(engine)
 
     def compare(self, engine: Engine, thresholds: ParityThresholds) -> EngineComparison:
         """Run the frames through another engine and compare."""
-        found = run_frames(engine, self._sidecar, self.frames)
-        return compare_runs(found, self._runs, thresholds, head=self.head)
+        runs = list(zip(run_frames(engine, self._sidecar, self.frames), self._runs, strict=True))
+        steered = zip(self._steered_by(engine), self._steered, strict=True)
+        return EngineComparison(
+            tuple(deviation_of(one.outputs, other.outputs, head=self.head) for one, other in runs),
+            tuple(deviation_of(*pair, head=False) for pair in steered),
+            tuple(_gradient_error(one.gradients, other.gradients) for one, other in runs),
+            thresholds,
+        )
 
     @property
     def head(self) -> bool:
         """Whether the model answers with classes."""
         return self._sidecar.spec.classes > 0
+
+    def _steered_by(self, engine: Engine) -> list[Tensors]:
+        """What an engine makes of the frames under their shifts; nothing of one that cannot be steered."""
+        return [engine.run(*pair) for pair in zip(self.frames, self._shifts, strict=False)]
 
 
 def moved(sidecar: Sidecar, seed: int) -> Sidecar:
@@ -161,6 +173,16 @@ def _gradient_error(found: Tensor | None, expected: Tensor | None) -> float:
     return math.inf if found is None or expected is None else deviation(found, expected)
 
 
-def _plain(value: float) -> float | None:
+def _by_frame(deviations: Sequence[Deviation]) -> dict[str, Any]:
+    return {
+        "cosine": [each.cosine for each in deviations],
+        "relative_error": [_plain(each.relative_error) for each in deviations],
+        "logits": [_plain(each.logits) for each in deviations],
+        "token_means": [_plain(each.token_means) for each in deviations],
+        "agrees": [each.agrees for each in deviations],
+    }
+
+
+def _plain(value: float | None) -> float | None:
     """JSON has no number that is not finite."""
-    return value if math.isfinite(value) else None
+    return None if value is None or not math.isfinite(value) else value

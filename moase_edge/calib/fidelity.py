@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +15,10 @@ from moase_edge.calib.products import feeds, open_session
 from moase_edge.engines.base import Tensors
 from moase_edge.engines.deviation import agreement_of, deviation_of, median_error
 from moase_edge.errors import CalibrationError
+
+logger = logging.getLogger(__name__)
+
+_ABOVE_CHANCE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +81,29 @@ def accuracy_of(outputs: Sequence[Mapping[str, NDArray[np.float32]]], labels: Se
     """Share of frames whose largest logit is that of their label."""
     pairs = zip(outputs, labels, strict=True)
     return float(np.mean([int(output["logits"].argmax()) == label for output, label in pairs]))
+
+
+def fitting_labels(outputs: Sequence[Tensors], labels: Sequence[int]) -> Sequence[int] | None:
+    """The labels; None, with a warning, where the float graph is near chance on them: they tell nothing of a loss.
+
+    Args:
+        outputs: of the float graph, for each frame.
+        labels: class of each frame.
+    """
+    accuracy, classes = accuracy_of(outputs, labels), outputs[0]["logits"].shape[-1]
+    if not near_chance(accuracy, classes, len(labels)):
+        return labels
+    logger.warning(
+        "the float engine answers %.1f%% of %d labelled frames right, and chance is %.1f%%: the labels may be "
+        "numbered otherwise than the model's classes. Answers are compared with the float engine's instead",
+        100 * accuracy,
+        len(labels),
+        100 / classes,
+    )
+    return None
+
+
+def near_chance(accuracy: float, classes: int, frames: int) -> bool:
+    """Whether it is at most 10 points above chance, or on few frames two standard errors of it."""
+    chance = 1 / classes
+    return accuracy <= chance + max(_ABOVE_CHANCE, 2 * math.sqrt(chance * (1 - chance) / frames))

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from moase_edge.artifact.cache import CACHE_VARIABLE, cache_folder
 from moase_edge.calib.histogram import Histogram, new_histogram
 from moase_edge.calib.products import feeds, open_session
-from moase_edge.errors import CalibrationError
+from moase_edge.errors import CalibrationError, StorageError
 from moase_edge.report.files import write_bytes_atomic
 
 logger = logging.getLogger(__name__)
@@ -35,7 +36,8 @@ def observe(
 
     Frames go through one by one. With `cache`, a folder, what was seen is written every `SAVE_EVERY` frames to a
     file that is named by a hash of the graph, tensors, frames and bins; another run over the same goes on from it
-    and ends with the same bits. A file that is damaged is begun anew.
+    and ends with the same bits. A file that is damaged is begun anew; one that cannot be written is done without,
+    with a warning.
 
     Args:
         model: an ONNX model.
@@ -43,7 +45,6 @@ def observe(
 
     Raises:
         CalibrationError: no frame, a value that is not finite, or a tensor that is zero throughout.
-        StorageError: the cache cannot be written.
     """
     if not frames:
         raise CalibrationError("there is no calibration frame; ranges need some hundred. Name more images.")
@@ -56,9 +57,29 @@ def observe(
         for index in range(done, len(frames)):
             _count(seen, _values(session, inner, frames[index]), index)
             if place is not None and ((index + 1) % SAVE_EVERY == 0 or index + 1 == len(frames)):
-                write_bytes_atomic(place, _packed(seen, index + 1))
+                place = _kept(place, _packed(seen, index + 1))
     _refuse_dead(seen)
     return seen
+
+
+def observations_folder() -> Path:
+    """Where commands keep what was observed."""
+    return cache_folder() / "calibration"
+
+
+def _kept(place: Path, content: bytes) -> Path | None:
+    """Write what was seen so far; None, with a warning, where that fails."""
+    try:
+        write_bytes_atomic(place, content)
+    except StorageError as exc:
+        logger.warning(
+            "what is observed is not kept, and a calibration that is interrupted begins anew: %s Another folder "
+            "can be named in %s.",
+            exc,
+            CACHE_VARIABLE,
+        )
+        return None
+    return place
 
 
 def key_of(model: Any, tensors: Sequence[str], frames: Iterable[NDArray[np.float32]], bins: int) -> str:

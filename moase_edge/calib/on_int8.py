@@ -24,11 +24,13 @@ from moase_edge.artifact.order import put_first, told_of_plans
 from moase_edge.artifact.replace import replace_artifact
 from moase_edge.artifact.store import Artifact
 from moase_edge.calib.engine_parity import Reference, moved
+from moase_edge.calib.evidence import add_evidence, evidence_of
 from moase_edge.calib.int8_record import record_of
 from moase_edge.calib.on_site import beside_others, without_statistics
 from moase_edge.calib.pictures import Pictures
+from moase_edge.calib.probe import write_probe
 from moase_edge.calib.representative import Representative
-from moase_edge.calib.search import Announce, dealt, find_int8
+from moase_edge.calib.search import Announce, Found, dealt, find_int8
 from moase_edge.calib.source_data import plain_name, write_source_statistics
 from moase_edge.calib.twin import open_each, open_twin
 from moase_edge.config.calib import QuantiseSettings, SearchSettings
@@ -125,12 +127,14 @@ def _added(
         work.settings,
         work.search,
         head=manifest.sidecar.classes > 0,
-        labels=labels_of(chosen, labels) if manifest.sidecar.classes else None,
+        labels=labels_of(chosen, labels),
         cache=work.cache,
         announce=work.announce,
     )
     work.announce("checking parity of the int8 engine with fp32")
-    parity = _parity(artifact, graph, building, chosen, work.search)
+    parity = _parity(
+        artifact, graph, building, _held_out(chosen, work.search.hold_out), _form(found, work.settings)
+    )
     save_calibration(record_of(found, chosen, max_drop=work.search.max_drop), building)
     entry = EngineEntry(file=INT8_FILE, opset=graph.opset, precision="int8", parity=parity)
     statistics = _statistics(artifact, building, work.images, work.announce)
@@ -147,26 +151,41 @@ def with_int8(manifest: Manifest, entry: EngineEntry, *, first: bool) -> dict[st
     return {"engines": (*others[:place], entry, *others[place:])}
 
 
+def _held_out(chosen: Representative, hold_out: int) -> Pictures:
+    """The frames that parity is taken on."""
+    held = dealt(chosen.frames, hold_out)[1]
+    return Pictures(tuple(held), plain_name(chosen.coverage.source)).spread(PrecisionSettings().frames)
+
+
+def _form(found: Found, settings: QuantiseSettings) -> dict[str, Any]:
+    """How the engine was made, for parity.json."""
+    return {
+        "settings": {**settings.model_dump(), "method": found.method},
+        "share_of_multiply_adds": found.quantised.share,
+        "frames": found.ranging,
+    }
+
+
 def _parity(
-    artifact: Artifact, graph: EngineEntry, building: Path, chosen: Representative, search: SearchSettings
+    artifact: Artifact, graph: EngineEntry, building: Path, pictures: Pictures, form: Mapping[str, Any]
 ) -> EngineParity:
-    """Of the int8 graph with the fp32 one, on held-out frames."""
-    manifest, settings = artifact.manifest, PrecisionSettings()
+    """Of the int8 graph with the fp32 one; writes the evidence, and the probe of a device's own check."""
+    manifest = artifact.manifest
     sidecar = load_sidecar(artifact.path("sidecar.safetensors"), manifest.sidecar, manifest.moase)
-    held = dealt(chosen.frames, search.hold_out)[1]
-    pictures = Pictures(tuple(held), plain_name(chosen.coverage.source)).spread(settings.frames)
     with closing(OnnxRuntimeEngine(artifact.path(graph.file))) as exact:
         reference = Reference(exact, moved(sidecar, manifest.provenance.seed), pictures)
+        write_probe(exact, pictures, building)
     with closing(OnnxRuntimeEngine(building / INT8_FILE, precision="int8")) as engine:
-        comparison = reference.compare(engine, settings.thresholds["int8"])
-        title = f"{engine.name}, {reference.title}"
+        comparison = reference.compare(engine, manifest.thresholds["int8"])
+        parity = comparison.figures(f"{engine.name}, {reference.title}")
     if comparison.failures:
         raise GateError(
             f"parity of int8 with fp32 on {reference.title} does not hold: {'; '.join(comparison.failures)}. The "
             "artifact stays as it was. Calibrate on more frames, or with a smaller --max-drop and --min-int8, "
             "which leave more in float."
         )
-    return comparison.figures(title)
+    add_evidence(artifact, building, {"int8": evidence_of(comparison, parity.measured_on, form)})
+    return parity
 
 
 def refuse_int8(artifact: Artifact, *, force: bool) -> None:
@@ -179,14 +198,17 @@ def refuse_int8(artifact: Artifact, *, force: bool) -> None:
         raise ConfigError(f"{artifact.folder} holds an int8 engine. Give --force to replace it.")
 
 
-def read_labels(folder: Path) -> dict[str, int] | None:
-    """Class by file name from the labels.json of a folder of pictures; None without one.
+def read_labels(folder: Path, classes: int) -> dict[str, int] | None:
+    """Class by file name from the labels.json of a folder of pictures; None without one, or without a head.
+
+    Args:
+        classes: of the model; 0 for one without a head.
 
     Raises:
-        CalibrationError: it is no JSON object of whole numbers.
+        CalibrationError: it is no JSON object of whole numbers, or has one that is no class of the model.
     """
     path = folder / LABELS_FILE
-    if not path.is_file():
+    if not classes or not path.is_file():
         return None
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -197,6 +219,12 @@ def read_labels(folder: Path) -> dict[str, int] | None:
             f"{path} is no object of classes by file name: {exc}. Repair it, or move it away to compare with the "
             "float engine's answers."
         ) from exc
+    foreign = next((name for name, label in found.items() if not 0 <= label < classes), None)
+    if foreign is not None:
+        raise CalibrationError(
+            f"{path} gives {foreign} the class {found[foreign]}; the model has the classes 0 to {classes - 1}. "
+            "Number them as the model does, or move the file away to compare with the float engine's answers."
+        )
     return dict(found)
 
 

@@ -65,7 +65,7 @@ def quantise(
 
     Raises:
         CalibrationError: frames or graph that cannot be used, or a name in `keep_float` that is no product.
-        StorageError: `out` or the cache cannot be written.
+        StorageError: `out` cannot be written.
     """
     ready = prepare(load_graph(model), frames, settings, keep_float=keep_float, cache=cache)
     return write_quantised(ready.graph, out, ready.ranges(settings), ready.chosen, ready.kept)

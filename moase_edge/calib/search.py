@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from moase_edge.calib.fidelity import Fidelity, fidelity_of, run_graph
+from moase_edge.calib.fidelity import Fidelity, fidelity_of, fitting_labels, run_graph
 from moase_edge.calib.histogram import Histogram
 from moase_edge.calib.products import Product, load_graph
 from moase_edge.calib.qdq import with_qdq
@@ -139,10 +139,11 @@ def find_int8(
     Raises:
         CalibrationError: too few frames to hold some out, or frames or a graph that cannot be used.
         GateError: no mixture keeps the budget; nothing is written.
-        StorageError: `out` or the cache cannot be written.
+        StorageError: `out` cannot be written.
     """
     announce("watching activations")
     bench, ready = _set_up(model, frames, settings, search.hold_out, head=head, labels=labels, cache=cache)
+    _warn_of_coarse_points(len(bench.held), search.max_drop, head=head)
     ranges, by_method = _try_methods(bench, ready, settings, search, announce)
     best = least_loss(by_method)
     needed = search.always_probe or by_method[best].drop > search.max_drop
@@ -189,7 +190,8 @@ def _set_up(
     ranging, held = dealt(frames, hold_out)
     ready = prepare(exact, ranging, settings, cache=cache)
     outputs = run_graph(exact, frames)
-    classes = None if labels is None else dealt(labels, hold_out)[1]
+    fitting = None if labels is None else fitting_labels(outputs, labels)
+    classes = None if fitting is None else dealt(fitting, hold_out)[1]
     spans = spans_of(exact, frames, outputs)
     return _Bench(ready.graph, held, dealt(outputs, hold_out)[1], classes, head, spans, len(ranging)), ready
 
@@ -202,18 +204,19 @@ def int8_as_set(
     *,
     hold_out: int,
     head: bool,
+    cache: Path | None = None,
 ) -> Found:
     """Write the int8 graph that `settings` ask for; nothing is searched, and no budget is kept.
 
     Args:
         hold_out: one frame in so many is held out of the ranges and judges them.
-        model, out, frames, head: as of `find_int8`.
+        model, out, frames, head, cache: as of `find_int8`.
 
     Raises:
         CalibrationError: too few frames to hold some out, or frames or a graph that cannot be used.
         StorageError: `out` cannot be written.
     """
-    bench, ready = _set_up(model, frames, settings, hold_out, head=head)
+    bench, ready = _set_up(model, frames, settings, hold_out, head=head, cache=cache)
     ranges = ready.ranges(settings)
     fidelity = bench.judge(ranges, ready.chosen)
     written = write_quantised(ready.graph, out, ranges, ready.chosen, ready.kept)
@@ -238,6 +241,20 @@ def refuse_too_few(count: int, hold_out: int) -> None:
         raise CalibrationError(
             f"{count} calibration frames that differ are too few: one in {hold_out} is held out of the ranges. "
             "Name more images, some hundred at best."
+        )
+
+
+def _warn_of_coarse_points(held: int, max_drop: float, *, head: bool) -> None:
+    """Warn where one answer weighs more than may be lost; a budget of 0 says itself that none may be."""
+    points = 100 / held
+    if head and 0 < max_drop < points:
+        logger.warning(
+            "one of %d held-out frames weighs %.1f points, more than the budget of %g, which holds only where no "
+            "answer is lost on them and says little of other frames. Give more frames that differ, or a larger "
+            "--max-drop",
+            held,
+            points,
+            max_drop,
         )
 
 

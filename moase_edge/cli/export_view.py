@@ -10,6 +10,7 @@ from rich.console import Console
 
 from moase_edge.artifact.manifest import Manifest
 from moase_edge.artifact.store import Artifact
+from moase_edge.calib.evidence import left_out
 from moase_edge.cli.inspect_view import engine_line, preprocess_line, statistics_line
 from moase_edge.models.labels import IMAGENET_CLASSES
 
@@ -58,6 +59,7 @@ class ExportView:
             f"  preprocess: {preprocess_line(manifest.preprocess)}",
             f"  source statistics: {statistics_line(manifest.source_statistics)}",
             *_engines(manifest),
+            *(f"  {precision} is left out: {reason}" for precision, reason in left_out(artifact).items()),
             *_notes(manifest),
             f"  next: moase-edge run --artifact {artifact.folder} --camera 0",
         ]

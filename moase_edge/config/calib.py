@@ -55,13 +55,13 @@ class RepresentativeSettings(Settings):
     """Which frames of a source stand for it.
 
     Attributes:
-        most: frames that are kept.
+        most: frames that are kept; 300, because of the 100 that are held out of them one is a point of accuracy.
         looks: frames that are looked at, spread evenly over a file of known length.
         near: root mean square difference of two thumbnails, of 1, below which the later frame is a duplicate.
         live_s: seconds over which frames of a camera are taken.
     """
 
-    most: int = Field(default=256, ge=1)
+    most: int = Field(default=300, ge=1)
     looks: int = Field(default=2048, ge=1)
     near: float = Field(default=0.03, ge=0, lt=1)
     live_s: float = Field(default=60.0, gt=0, allow_inf_nan=False)

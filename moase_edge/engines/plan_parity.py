@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from moase_edge.artifact.cache import Cache
 from moase_edge.artifact.manifest import EngineEntry
 from moase_edge.artifact.parity_probe import ParityProbe, load_parity_probe
 from moase_edge.artifact.store import Artifact
-from moase_edge.config.precision import GraphPrecision, ParityThresholds, PrecisionSettings
-from moase_edge.engines.base import Engine
+from moase_edge.config.precision import GraphPrecision, ParityThresholds
+from moase_edge.engines.base import DeviceEngine, Engine, Tensors
 from moase_edge.engines.deviation import deviation_of, failures_of
 from moase_edge.errors import GateError
 
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 _KIND, _PASSED = "parity", b"passed"
+_Run = Callable[..., Mapping[str, Any]]
 
 
 def check_first_load(
@@ -49,7 +51,7 @@ def check_first_load(
     check_plan_parity(
         engine,
         probe,
-        PrecisionSettings().thresholds[cast(GraphPrecision, entry.precision)],
+        artifact.manifest.thresholds[cast(GraphPrecision, entry.precision)],
         head=artifact.manifest.sidecar.classes > 0,
         batch=1 if entry.batch is None else entry.batch[0],
     )
@@ -59,14 +61,16 @@ def check_first_load(
 def check_plan_parity(
     engine: Engine, probe: ParityProbe, thresholds: ParityThresholds, *, head: bool = True, batch: int = 1
 ) -> None:
-    """Run the stored frames through an engine and hold its taps and answers against the stored ones.
+    """Run the stored frames through an engine and hold what it returns against the stored outputs.
 
-    Gradients, which need PyTorch, were compared at export, on the plan's graph.
+    Frames are run once more under the stored shifts, where engines can be steered; and all of this again with the
+    outputs left on the device, where the engine can do that. Gradients, which need PyTorch, were compared at
+    export, on the plan's graph.
 
     Args:
         engine: open on this device.
         probe: of its artifact (`load_parity_probe`).
-        thresholds: of the engine's precision (`PrecisionSettings().thresholds`).
+        thresholds: of the engine's precision (the manifest's `thresholds`).
         head: whether the model answers with classes.
         batch: smallest that the engine takes; a frame fills it.
 
@@ -74,15 +78,44 @@ def check_plan_parity(
         GateError: parity does not hold.
         EngineError: the engine failed.
     """
-    runs = (engine.run(np.repeat(image, batch, axis=0)) for image in probe.images)
-    found = [{name: values[:1] for name, values in outputs.items()} for outputs in runs]
-    deviations = [
-        deviation_of(one, expected, head=head) for one, expected in zip(found, probe.outputs, strict=True)
-    ]
-    failures = failures_of(deviations, thresholds)
+    failures = []
+    for where, run in _ways(engine):
+        for under, shifts, expected in _parts(probe):
+            found = [
+                _first_row(run, image, shift, batch) for image, shift in zip(probe.images, shifts, strict=True)
+            ]
+            answers = head and not under
+            deviations = [deviation_of(*pair, head=answers) for pair in zip(found, expected, strict=True)]
+            failures += failures_of(deviations, thresholds, under=", ".join(filter(None, (where, under))))
     if failures:
         raise GateError(
-            f"{engine.name} does not compute what the artifact's fp32 engine did on {len(deviations)} stored "
+            f"{engine.name} does not compute what the artifact's fp32 engine did on {len(probe.images)} stored "
             f"frames: {'; '.join(failures)}. Build it again with `moase-edge export --rebuild DIR`, take another "
             "precision, or run with --engine ort."
         )
+
+
+def _ways(engine: Engine) -> Iterator[tuple[str, _Run]]:
+    """Each way that the engine hands its outputs over, in words and as a function."""
+    yield "", engine.run
+    if isinstance(engine, DeviceEngine):
+        yield "left on the device", engine.run_on_device
+
+
+def _parts(probe: ParityProbe) -> Iterator[tuple[str, Sequence[NDArray[np.float32] | None], Sequence[Tensors]]]:
+    """What is run: in words, a shift for each frame, and the outputs that are expected."""
+    yield "", [None] * len(probe.images), probe.outputs
+    if probe.shifts:
+        yield "steered", probe.shifts, probe.steered
+
+
+def _first_row(
+    run: _Run, image: NDArray[np.float32], shift: NDArray[np.float32] | None, batch: int
+) -> dict[str, NDArray[np.float32]]:
+    """Outputs of the first of `batch` equal frames, in memory of their own."""
+    outputs = run(np.repeat(image, batch, axis=0), None if shift is None else np.repeat(shift, batch, axis=0))
+    # What is left on the device is PyTorch's, in buffers that the second next run writes to.
+    return {
+        name: (values[:1] if isinstance(values, np.ndarray) else values[:1].cpu().numpy()).copy()
+        for name, values in outputs.items()
+    }

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from moase_edge.adapt.sidecar import Sidecar, load_sidecar
 from moase_edge.artifact.manifest import EngineEntry, Precision, SourceStatisticsEntry
 from moase_edge.artifact.store import Artifact
 from moase_edge.calib.engine_parity import Reference, moved
+from moase_edge.calib.evidence import add_evidence
 from moase_edge.calib.on_site import beside_others, without_statistics
+from moase_edge.calib.probe import write_probe
 from moase_edge.calib.source_data import open_source_data, write_source_statistics
 from moase_edge.calib.twin import graph_of, open_each, open_twin
 from moase_edge.config.names import LowerPrecision
 from moase_edge.engines.onnx_runtime import OnnxRuntimeEngine
 from moase_edge.errors import ExportError
-from moase_edge.export.precision import PrecisionBench, Settled
+from moase_edge.export.precision import PrecisionBench
 from moase_edge.export.shown import read_calibration, shown_pictures
 from moase_edge.export.wanted import PrecisionRequest
-from moase_edge.export.write import PARITY_FILE, SIDECAR_FILE
+from moase_edge.export.write import SIDECAR_FILE
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def add_graphs(
     bench = _bench(artifact, building, sidecar, request, announce)
     settled = bench.undecided(precisions) if request.choice == "auto" else bench.asked(precisions[0])
     graphs = tuple(entry for entry in settled.graphs if entry.precision != "fp32")
-    _write_evidence(artifact, building, settled)
+    add_evidence(artifact, building, settled.evidence)
     made = [entry.precision for entry in graphs]
     if not made or request.source_data is None:
         _tell_of_statistics(artifact, made)
@@ -81,7 +81,7 @@ def _bench(
     request: PrecisionRequest,
     announce: Callable[[str], None],
 ) -> PrecisionBench:
-    """What builds the candidates, and compares each with the artifact's fp32 graph."""
+    """What builds the candidates, and compares each with the artifact's fp32 graph; with frames a new probe."""
     manifest, exact = artifact.manifest, graph_of(artifact.manifest, "fp32")
     if exact is None or exact.opset is None:
         raise ExportError(
@@ -92,6 +92,8 @@ def _bench(
     shown = shown_pictures(calibration, request.source_data, manifest.preprocess, request.settings, seed=seed)
     with closing(OnnxRuntimeEngine(artifact.path(exact.file))) as engine:
         reference = Reference(engine, moved(sidecar, seed), shown)
+        if calibration is not None:
+            write_probe(engine, shown, building)
     return PrecisionBench(
         building,
         exact.opset,
@@ -102,14 +104,6 @@ def _bench(
         quantise=request.quantise,
         announce=announce,
     )
-
-
-def _write_evidence(artifact: Artifact, building: Path, settled: Settled) -> None:
-    """parity.json with what was found of the new candidates, of those that were dropped too."""
-    content: dict[str, Any] = json.loads(artifact.path(PARITY_FILE).read_text(encoding="utf-8"))
-    content["precisions"] = {**content.get("precisions", {}), **settled.evidence}
-    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
-    (building / PARITY_FILE).write_text(text, encoding="utf-8")
 
 
 def _statistics(

@@ -12,9 +12,9 @@ import torch
 from moase_edge.adapt.sidecar import new_sidecar
 from moase_edge.artifact.files import new_folder, refuse_existing, refuse_unnamed
 from moase_edge.artifact.manifest import EngineEntry, Precision, SourceStatisticsEntry
-from moase_edge.artifact.parity_probe import PARITY_PROBE_FILE, PROBE_FRAMES, save_parity_probe
 from moase_edge.artifact.store import MANIFEST, Artifact, load_artifact
 from moase_edge.calib.engine_parity import Reference, moved
+from moase_edge.calib.probe import write_probe
 from moase_edge.calib.source_data import open_source_data, write_source_statistics
 from moase_edge.calib.twin import GRAPH_FILE, graph_file, open_twin
 from moase_edge.config.names import LowerPrecision
@@ -160,8 +160,7 @@ def _settle(
     shown = shown_pictures(calibration, request.source_data, *given, seed=request.seed)
     # Source images stay with who exports; noise goes in their place.
     stored = shown if calibration is not None else shown_pictures(None, None, *given, seed=request.seed)
-    probe = stored.spread(PROBE_FRAMES).frames
-    save_parity_probe(probe, [engine.run(image) for image in probe], folder / PARITY_PROBE_FILE)
+    write_probe(engine, stored, folder)
     if not wanted:
         return Settled((EngineEntry(file=ONNX_FILE, opset=opset),))
     bench = PrecisionBench(

@@ -85,10 +85,19 @@ def int8_candidate(
         CalibrationError: frames or a graph that cannot be used.
     """
     from moase_edge.calib.int8_record import record_of
+    from moase_edge.calib.observe import observations_folder
     from moase_edge.calib.search import int8_as_set
 
     out = folder / graph_file("int8")
-    found = int8_as_set(exact, out, chosen.frames, settings, hold_out=hold_out, head=reference.head)
+    found = int8_as_set(
+        exact,
+        out,
+        chosen.frames,
+        settings,
+        hold_out=hold_out,
+        head=reference.head,
+        cache=observations_folder(),
+    )
     save_calibration(record_of(found, chosen, max_drop=None), folder)
     form = {
         "settings": settings.model_dump(),

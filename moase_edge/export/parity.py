@@ -16,13 +16,12 @@ from moase_edge.artifact.manifest import ParityFigures
 from moase_edge.artifact.specs import TOKEN_MEANS, SidecarSpec
 from moase_edge.calib.adapter_gradients import deviation, logits_and_gradients, perturb
 from moase_edge.engines.base import Engine, Tensors
+from moase_edge.engines.shift import shift_like
 from moase_edge.moase.adapter import MoaseAdapter
 from moase_edge.moase.inject import inject
 
 TOLERANCE = 1e-4
 IMAGES = 4
-# Of the shift that steering is checked with, in spreads of a block's token means over channels.
-_SHIFT_STD = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +124,8 @@ def compare_frozen(model: nn.Module, image: Tensor, outputs: Tensors, spec: Side
 
 def draw_shift(outputs: Tensors, generator: torch.Generator) -> Tensor:
     """A shift (B, L, C) that no block can overlook, from the size of its own token means."""
-    means = torch.from_numpy(outputs[TOKEN_MEANS])
-    noise = torch.randn(means.shape, generator=generator)
-    return _SHIFT_STD * means.std(dim=2, keepdim=True) * noise
+    noise = torch.randn(outputs[TOKEN_MEANS].shape, generator=generator)
+    return torch.from_numpy(shift_like(outputs[TOKEN_MEANS], noise.numpy()))
 
 
 def compare_steered(

@@ -12,6 +12,7 @@ from typing import Any
 from moase_edge.artifact.calibration import CALIBRATION_FILE
 from moase_edge.artifact.manifest import EngineEntry, Precision
 from moase_edge.calib.engine_parity import Reference
+from moase_edge.calib.evidence import evidence_of
 from moase_edge.calib.representative import Representative
 from moase_edge.calib.twin import GRAPH_FILE, graph_file
 from moase_edge.config.calib import QuantiseSettings, SearchSettings
@@ -138,6 +139,7 @@ class PrecisionBench:
             try:
                 candidate = self._built(precision)
             except CalibrationError as exc:
+                logger.warning("%s is left out: %s", precision, exc)
                 evidence[precision] = {"kept": False, "reason": str(exc)}
                 continue
             evidence[precision] = _evidence(candidate)
@@ -174,11 +176,4 @@ class PrecisionBench:
 
 
 def _evidence(candidate: Candidate) -> dict[str, Any]:
-    """What parity.json says of a candidate."""
-    return {
-        "kept": True,
-        "reason": None,
-        **candidate.form,
-        "compared_on": candidate.parity.measured_on,
-        **candidate.comparison.as_json(),
-    }
+    return evidence_of(candidate.comparison, candidate.parity.measured_on, candidate.form)

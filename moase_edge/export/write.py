@@ -11,6 +11,7 @@ from pathlib import Path
 from moase_edge.adapt.sidecar import Sidecar, save_sidecar
 from moase_edge.artifact.manifest import EngineEntry, Provenance, SourceStatisticsEntry
 from moase_edge.artifact.store import write_manifest
+from moase_edge.calib.evidence import PARITY_FILE
 from moase_edge.export.parity import ParityReport
 from moase_edge.export.precision import Settled
 from moase_edge.export.provenance import identity_of, installed_versions, reproduce_script
@@ -20,7 +21,6 @@ from moase_edge.models.split import tensor_specs
 from moase_edge.version import __version__
 
 SIDECAR_FILE = "sidecar.safetensors"
-PARITY_FILE = "parity.json"
 SCRIPT_FILE = "reproduce.sh"
 
 
@@ -128,6 +128,7 @@ def _write_manifest(built: Built, found: Found, provenance: Provenance, folder: 
         "engines": found.settled.graphs + found.plans,
         "undecided": found.settled.undecided,
         "parity": found.parity.figures(),
+        "thresholds": request.precisions.thresholds,
         "source_statistics": found.statistics,
     }
     write_manifest(folder, fields)

@@ -95,9 +95,9 @@ def test_frames_to_compare_on_are_held_out_of_the_ranges(steerable_artifact: Pat
 
 
 def test_graphs_of_random_weights_are_built_whatever_they_make_of_noise() -> None:
-    wild = [Deviation(-0.5, 1e3, False)] * 8
+    wild = [Deviation(-0.5, 1e3, 1e3, 1e3, False)] * 8
     assert failures_of(wild, UNJUDGED["bf16"]) == []
-    assert len(failures_of(wild, THRESHOLDS["bf16"])) == 3
+    assert len(failures_of(wild, THRESHOLDS["bf16"])) == 5
 
 
 def test_data_is_what_the_folder_that_is_named_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

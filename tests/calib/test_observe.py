@@ -86,3 +86,13 @@ def test_a_damaged_cache_is_begun_anew(
     file.write_bytes(file.read_bytes()[:-5] if content is None else content)
     assert facts(observe(graph, TENSORS, tiny_frames(3), bins=256, cache=cache)) == facts(whole)
     assert "begun anew" in caplog.text
+
+
+def test_a_cache_that_cannot_be_written_is_warned_of_once_and_done_without(
+    graph: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "cache").write_text("no folder", encoding="utf-8")
+    seen = observe(graph, TENSORS, tiny_frames(6), bins=256, cache=tmp_path / "cache" / "calibration")
+    assert facts(seen) == facts(observe(graph, TENSORS, tiny_frames(6), bins=256))
+    assert caplog.text.count("is not kept") == 1
+    assert "MOASE_EDGE_CACHE" in caplog.text

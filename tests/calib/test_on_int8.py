@@ -9,20 +9,35 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from moase_edge.adapt.sidecar import load_sidecar
 from moase_edge.artifact.calibration import CALIBRATION_FILE, Coverage, load_calibration
 from moase_edge.artifact.manifest import BuiltFor, EngineEntry
+from moase_edge.artifact.parity_probe import PARITY_PROBE_FILE, load_parity_probe
 from moase_edge.artifact.store import MANIFEST, Artifact, load_artifact, write_manifest
 from moase_edge.calib import on_int8
 from moase_edge.calib.command import Int8Request, make_int8
+from moase_edge.calib.engine_parity import Reference, moved
+from moase_edge.calib.evidence import PARITY_FILE
 from moase_edge.calib.on_int8 import INT8_FILE, labels_of, read_labels
+from moase_edge.calib.pictures import Pictures, pictures_at
+from moase_edge.calib.products import load_graph
+from moase_edge.calib.qdq import with_qdq
+from moase_edge.calib.quantise import prepare
 from moase_edge.calib.representative import Representative
-from moase_edge.config.precision import THRESHOLDS, ParityThresholds, PrecisionSettings
+from moase_edge.config.calib import QuantiseSettings
+from moase_edge.config.precision import THRESHOLDS
 from moase_edge.engines.choose import Machine, choices
+from moase_edge.engines.onnx_runtime import OnnxRuntimeEngine
 from moase_edge.engines.open import open_engine
 from moase_edge.engines.ranges import WatchedEngine, counts_outside, watched
+from moase_edge.engines.tensorrt.open import open_plan
 from moase_edge.errors import ArtifactError, CalibrationError, ConfigError, GateError
+from moase_edge.frames.open import open_source
+from moase_edge.frames.preprocess import Preprocessor
 from moase_edge.metrics.processor import processor_name
 from moase_edge.runtime.pipeline import Pipeline
+from tests.engines.tensorrt.stand_in import Module, plan_of
+from tests.engines.tensorrt.test_open import ORIN, on_gpu
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +77,8 @@ def test_an_int8_engine_is_added_with_its_record_and_statistics(
     artifact, before = load_artifact(calibrated[0]), content(steerable_artifact)
     after = content(calibrated[0])
     assert after.keys() - before.keys() == {INT8_FILE, CALIBRATION_FILE, "source_stats.int8.safetensors"}
-    assert {name for name in before if before[name] != after[name]} == {MANIFEST}
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {MANIFEST, PARITY_FILE, PARITY_PROBE_FILE}
     assert [(entry.file, entry.precision) for entry in artifact.manifest.engines] == [
         (INT8_FILE, "int8"),
         ("backbone.onnx", "fp32"),
@@ -73,6 +89,74 @@ def test_an_int8_engine_is_added_with_its_record_and_statistics(
     assert parity is not None
     assert (parity.passed, parity.measured_on.endswith("20 frames of source0")) == (True, True)
     assert 0 < parity.gradients < THRESHOLDS["int8"].gradients
+    assert parity.steered is not None
+    assert 0 < parity.steered < THRESHOLDS["int8"].relative_error
+
+
+def test_parity_json_has_the_figures_of_the_engine_that_is_there(
+    calibrated: tuple[Path, Path], steerable_artifact: Path
+) -> None:
+    before = json.loads((steerable_artifact / PARITY_FILE).read_text(encoding="utf-8"))
+    after = json.loads((calibrated[0] / PARITY_FILE).read_text(encoding="utf-8"))
+    found = after.pop("precisions")["int8"]
+    assert (before.pop("precisions"), before) == ({}, after), "the rest is as it was"
+    parity = load_artifact(calibrated[0]).manifest.engines[0].parity
+    assert parity is not None
+    assert (found["kept"], found["failures"], found["settings"]["method"]) == (True, [], "minmax")
+    assert found["compared_on"] == parity.measured_on
+    assert (min(*found["cosine"]), len(found["steered"]["logits"])) == (parity.cosine, 20)
+
+
+def test_a_device_checks_plans_by_held_out_frames_of_the_deployment(
+    calibrated: tuple[Path, Path], source_digits: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The artifact was exported without frames, so its own were noise, which int8 was never meant for."""
+    monkeypatch.setenv("MOASE_EDGE_CACHE", str(tmp_path / "cache"))
+    artifact = with_plan(Path(shutil.copytree(calibrated[0], tmp_path / "digits")), INT8_FILE)
+    probe = load_parity_probe(artifact)
+    assert probe is not None
+    preprocessor = Preprocessor(artifact.manifest.preprocess)
+    with open_source(str(source_digits)) as source:
+        held = [preprocessor.batch([frame.image]) for frame in source.frames()][2::3]
+    assert all(any(np.array_equal(image, other) for other in held) for image in probe.images)
+    on_gpu(monkeypatch, ORIN, Module())
+    engine = open_plan(artifact, artifact.manifest.engines[-1])
+    assert engine.name == "TensorRT 10.9.0 (Orin, int8)"
+    engine.close()
+
+
+def test_ranges_that_are_a_quarter_too_small_do_not_pass(
+    calibrated: tuple[Path, Path], source_digits: Path
+) -> None:
+    artifact, settings = load_artifact(calibrated[0]), QuantiseSettings()
+    manifest, exact = artifact.manifest, artifact.path("backbone.onnx")
+    frames = pictures_at(str(source_digits), manifest.preprocess, 30).frames
+    ready = prepare(load_graph(exact), frames[::2], settings)
+    sidecar = moved(load_sidecar(artifact.path("sidecar.safetensors"), manifest.sidecar, manifest.moase), 0)
+    reference = Reference(OnnxRuntimeEngine(exact, threads=1), sidecar, Pictures(frames[1::2], "digits"))
+    for factor, failing in ((1.0, False), (0.75, True)):
+        ranges = {name: factor * reach for name, reach in ready.ranges(settings).items()}
+        model = with_qdq(ready.graph, ranges, [product.node for product in ready.chosen])
+        engine = OnnxRuntimeEngine(model.SerializeToString(), threads=1, precision="int8")
+        failures = reference.compare(engine, THRESHOLDS["int8"]).failures
+        assert any("token means" in failure for failure in failures) is bool(failures) is failing
+
+
+def with_plan(folder: Path, graph: str) -> Artifact:
+    """The artifact with a plan of a graph for a Jetson Orin."""
+    artifact = load_artifact(folder)
+    entry = next(entry for entry in artifact.manifest.engines if entry.file == graph)
+    (folder / "plan.engine").write_bytes(plan_of(artifact.path(graph).read_bytes()))
+    plan = EngineEntry(
+        file="plan.engine",
+        runtime="tensorrt",
+        precision=entry.precision,
+        source=graph,
+        built_for=BuiltFor(target="sm87", gpu="Orin", versions={"tensorrt": "10.9.0"}),
+    )
+    (folder / MANIFEST).unlink()
+    write_manifest(folder, {**artifact.manifest.model_dump(), "engines": (*artifact.manifest.engines, plan)})
+    return load_artifact(folder)
 
 
 def test_the_record_says_what_is_int8_and_what_it_costs(calibrated: tuple[Path, Path]) -> None:
@@ -151,11 +235,13 @@ def test_a_budget_that_no_mixture_meets_leaves_the_artifact_as_it_was(
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
-def test_an_engine_that_fails_parity_is_refused_and_the_artifact_stays(
-    folder: Path, source_digits: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_engine_that_fails_the_thresholds_of_its_artifact_is_refused_and_the_artifact_stays(
+    folder: Path, source_digits: Path
 ) -> None:
-    never = ParityThresholds(cosine=1, relative_error=0, gradients=0, top1_agreement=1)
-    monkeypatch.setattr(on_int8, "PrecisionSettings", lambda: PrecisionSettings(thresholds={"int8": never}))
+    never = THRESHOLDS["int8"].model_copy(update={"gradients": 0})
+    manifest = load_artifact(folder).manifest
+    (folder / MANIFEST).unlink()
+    write_manifest(folder, {**manifest.model_dump(), "thresholds": {**THRESHOLDS, "int8": never}})
     before = content(folder)
     request = Int8Request(str(source_digits), method="minmax", max_drop=20)
     with pytest.raises(GateError, match=r"parity of int8 with fp32 on 20 frames .* gradients"):
@@ -223,9 +309,9 @@ COVERAGE = Coverage(source="yard", seen=2, taken=2, duplicates=0, crowded_out=0,
 
 
 def test_labels_count_only_where_every_frame_has_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert read_labels(tmp_path) is None
+    assert read_labels(tmp_path, 10) is None
     (tmp_path / "labels.json").write_text('{"a.png": 3, "b.png": 0}', encoding="utf-8")
-    labels = read_labels(tmp_path)
+    labels = read_labels(tmp_path, 10)
     assert labels_of(chosen("b.png", "a.png"), labels) == [0, 3]
     assert labels_of(chosen("a.png", "c.png"), labels) is None
     assert "1 calibration frames have no label" in caplog.text
@@ -236,4 +322,14 @@ def test_labels_count_only_where_every_frame_has_one(tmp_path: Path, caplog: pyt
 def test_labels_that_are_none_are_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "labels.json").write_text(text, encoding="utf-8")
     with pytest.raises(CalibrationError, match="is no object of classes by file name"):
-        read_labels(tmp_path)
+        read_labels(tmp_path, 10)
+
+
+@pytest.mark.parametrize("label", [10, 281, -1])
+def test_labels_of_another_numbering_are_refused(label: int, tmp_path: Path) -> None:
+    (tmp_path / "labels.json").write_text(f'{{"a.png": 3, "b.png": {label}}}', encoding="utf-8")
+    with pytest.raises(
+        CalibrationError, match=rf"gives b.png the class {label}; the model has the classes 0 to 9"
+    ):
+        read_labels(tmp_path, 10)
+    assert read_labels(tmp_path, 0) is None, "without a head there is nothing to be right"

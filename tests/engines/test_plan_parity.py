@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from moase_edge.artifact.cache import Cache
@@ -24,27 +27,59 @@ DEVICE = {"gpu": "Orin", "driver": "540.4"}
 
 
 class Distorted:
-    """The artifact's own engine, its taps scaled; counts the frames that it was given."""
+    """The artifact's own engine, one output scaled; counts the frames that it was given."""
 
     name = "TensorRT (a stand-in)"
 
-    def __init__(self, artifact: Artifact, factor: float) -> None:
+    def __init__(self, artifact: Artifact, factor: float, output: str = "mid") -> None:
         self._engine = OnnxRuntimeEngine(artifact.path("backbone.onnx"), threads=1)
-        self._factor = factor
+        self._factor, self._output = factor, output
         self.batches: list[int] = []
 
     def run(self, images: NDArray[np.float32], shift: NDArray[np.float32] | None = None) -> Tensors:
         self.batches.append(len(images))
         outputs = self._engine.run(images, shift)
-        return {**outputs, "mid": outputs["mid"] * np.float32(self._factor)}
+        return {**outputs, self._output: outputs[self._output] * np.float32(self._factor)}
 
     def close(self) -> None:
         self._engine.close()
 
 
+class Unsteered(Distorted):
+    """An engine that takes a shift, and does not add it."""
+
+    def run(self, images: NDArray[np.float32], shift: NDArray[np.float32] | None = None) -> Tensors:
+        return super().run(images)
+
+
+class LeftOnDevice(Distorted):
+    """An engine whose own buffers are sound or not, two sets of them in turn, whatever it hands to the host."""
+
+    device = "cpu"
+
+    def __init__(self, artifact: Artifact, factor: float) -> None:
+        super().__init__(artifact, 1.0)
+        self._of_device, self._turn = factor, 0
+        self._buffers: list[dict[str, torch.Tensor]] = [{}, {}]
+
+    def run_on_device(
+        self, images: NDArray[np.float32], shift: NDArray[np.float32] | None = None
+    ) -> Mapping[str, torch.Tensor]:
+        self._turn = 1 - self._turn
+        for name, values in self._engine.run(images, shift).items():
+            tensor = torch.from_numpy(values * np.float32(self._of_device))
+            self._buffers[self._turn].setdefault(name, torch.empty_like(tensor)).copy_(tensor)
+        return self._buffers[self._turn]
+
+
 @pytest.fixture(scope="module")
 def artifact(digits_artifact: Path) -> Artifact:
     return load_artifact(digits_artifact)
+
+
+@pytest.fixture(scope="module")
+def steerable(steerable_artifact: Path) -> Artifact:
+    return load_artifact(steerable_artifact)
 
 
 def test_an_engine_that_computes_the_same_passes_whatever_batch_it_takes(artifact: Artifact) -> None:
@@ -61,6 +96,44 @@ def test_one_that_does_not_is_refused_with_what_fails(artifact: Artifact) -> Non
     with closing(Distorted(artifact, 1.2)) as engine:
         with pytest.raises(GateError, match=r"a stand-in\) does not compute .* relative error 0.2, at most 0.01"):
             check_plan_parity(engine, probe, FP16)
+
+
+@pytest.mark.parametrize("output", ["mid", "out", "logits", "token_means"])
+def test_every_output_is_held_to_the_stored_one(output: str, steerable: Artifact) -> None:
+    probe = load_parity_probe(steerable)
+    assert probe is not None
+    with closing(Distorted(steerable, 0.0, output)) as engine:
+        with pytest.raises(GateError, match=r"relative error 1, at most .*; steered, "):
+            check_plan_parity(engine, probe, steerable.manifest.thresholds["int8"])
+
+
+def test_an_engine_that_ignores_its_shift_is_refused(steerable: Artifact) -> None:
+    probe = load_parity_probe(steerable)
+    assert probe is not None
+    with closing(Unsteered(steerable, 1.0)) as engine:
+        with pytest.raises(GateError, match=r"stored frames: steered, .*token means: relative error"):
+            check_plan_parity(engine, probe, steerable.manifest.thresholds["int8"])
+
+
+def test_what_is_left_on_the_device_is_held_to_it_too(steerable: Artifact) -> None:
+    probe = load_parity_probe(steerable)
+    assert probe is not None
+    with closing(LeftOnDevice(steerable, 1.0)) as engine:
+        check_plan_parity(engine, probe, FP16)
+    with closing(LeftOnDevice(steerable, 1.2)) as engine:
+        with pytest.raises(GateError, match=r"frames: left on the device, .*; left on the device, steered, "):
+            check_plan_parity(engine, probe, FP16)
+
+
+def test_a_plan_is_judged_by_the_thresholds_of_its_artifact(artifact: Artifact, tmp_path: Path) -> None:
+    loose = FP16.model_copy(update={"relative_error": 0.3})
+    thresholds = {**artifact.manifest.thresholds, "fp32": loose}
+    judged = replace(artifact, manifest=artifact.manifest.model_copy(update={"thresholds": thresholds}))
+    entry = artifact.manifest.engines[0]
+    with closing(Distorted(artifact, 1.2)) as engine:
+        with pytest.raises(GateError, match=r"relative error 0.2, at most 0.005"):
+            check_first_load(engine, artifact, entry, Cache(tmp_path), DEVICE)
+        check_first_load(engine, judged, entry, Cache(tmp_path), DEVICE)
 
 
 def test_a_device_checks_a_plan_once(artifact: Artifact, tmp_path: Path) -> None:

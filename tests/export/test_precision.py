@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, get_args
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -23,6 +24,7 @@ from moase_edge.calib.engine_parity import Reference
 from moase_edge.calib.int8_report import outcome_lines
 from moase_edge.calib.pictures import seeded_pictures
 from moase_edge.calib.twin import GRAPH_FILE
+from moase_edge.cli.export_view import ExportView
 from moase_edge.config.names import LowerPrecision, PrecisionChoice
 from moase_edge.config.precision import THRESHOLDS, ParityThresholds, PrecisionSettings
 from moase_edge.engines.onnx_runtime import OnnxRuntimeEngine
@@ -36,7 +38,7 @@ from moase_edge.export.wanted import wanted_precisions
 from tests.cli.commands import write_pictures
 
 QUICK = {"frames": 8, "seeded_frames": 2, "rounds": 3, "warm_up": 1}
-NEVER = ParityThresholds(cosine=1, relative_error=0, gradients=0, top1_agreement=1)
+NEVER = ParityThresholds(cosine=1, relative_error=0, logits=0, token_means=0, gradients=0, top1_agreement=1)
 
 
 def export(
@@ -127,6 +129,7 @@ def test_parity_json_has_every_frame_and_the_thresholds(fp16: Artifact) -> None:
     assert (
         len(found["cosine"])
         == len(found["relative_error"])
+        == len(found["logits"])
         == len(found["gradients"])
         == len(found["agrees"])
         == 8
@@ -171,8 +174,13 @@ def test_wider_strategies_are_tried_before_it_fails(fp16: Artifact, tmp_path: Pa
     assert not half_candidate("fp16", tmp_path / GRAPH_FILE, tmp_path, reference, NEVER).parity.passed
 
 
-def test_int8_that_was_asked_for_is_watched_by_a_record_of_its_frames(source_digits: Path, tmp_path: Path) -> None:
+def test_int8_that_was_asked_for_is_watched_by_a_record_of_its_frames(
+    source_digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOASE_EDGE_CACHE", str(tmp_path / "cache"))
     artifact = export(tmp_path / "digits", "int8", calib_data=str(source_digits), steer=False)
+    kept = [path.name for path in (tmp_path / "cache" / "calibration").iterdir()]
+    assert len(kept) == 2, "before and after channels are evened out"
     record = load_calibration(artifact)
     assert record is not None
     assert (record.engine, record.max_drop, record.frames.ranging, record.frames.held_out) == (
@@ -194,6 +202,22 @@ def test_calibration_frames_of_one_colour_are_refused(tmp_path: Path) -> None:
     plain = write_pictures(tmp_path / "plain", 3)
     with pytest.raises(CalibrationError, match="has one colour only"):
         export(tmp_path / "out", "int8", calib_data=str(plain), steer=False)
+
+
+def test_auto_says_that_int8_is_left_out_where_its_frames_are_too_few(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = tmp_path / "few"
+    few.mkdir()
+    for index, value in enumerate((40, 200)):
+        half = np.zeros((32, 32, 3), np.uint8)
+        half[:, : 16 * (index + 1)] = value
+        cv2.imwrite(str(few / f"{index}.png"), half)
+    artifact = export(tmp_path / "digits", "auto", calib_data=str(few), steer=False)
+    reason = "2 calibration frames that differ are too few: one in 3 is held out of the ranges"
+    assert f"int8 is left out: {reason}" in caplog.text
+    ExportView().show(artifact)
+    assert f"int8 is left out: {reason}" in capsys.readouterr().out
 
 
 def test_auto_keeps_the_fastest_measured_and_says_why_it_dropped_the_others(fastest: Artifact) -> None:

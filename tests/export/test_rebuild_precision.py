@@ -27,7 +27,7 @@ from tests.blocked import run_blocked
 
 GRAPHS_ALONE = PlanRequest("ort")
 FOR_SM86 = PlanRequest("tensorrt-rtx", ("sm86",))
-NEVER = ParityThresholds(cosine=1, relative_error=0, gradients=0, top1_agreement=1)
+NEVER = ParityThresholds(cosine=1, relative_error=0, logits=0, token_means=0, gradients=0, top1_agreement=1)
 
 
 def quick(**thresholds: ParityThresholds) -> PrecisionSettings:
