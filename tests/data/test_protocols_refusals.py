@@ -53,6 +53,8 @@ def test_stream_of_nothing_is_refused_at_once(
         ("jumps", {"every": 2.5}, r"every is 2\.5"),
         ("clips", {"frames": 1}, "frames is 1"),
         ("clips", {"order": "sorted"}, "'sorted'.*class or shuffled"),
+        ("pan", {"frames": 1}, "frames is 1"),
+        ("pan", {"frames": 2.5}, r"frames is 2\.5"),
         ("dirichlet", {"delta": 0}, "delta is 0"),
         ("dirichlet", {"delta": float("inf")}, "delta is inf"),
         ("dirichlet", {"delta": float("nan")}, "delta is nan"),
@@ -86,3 +88,4 @@ def test_unknown_option_is_refused_with_those_there_are() -> None:
 def test_options_are_told_with_their_defaults() -> None:
     assert protocol_options("dirichlet") == {"limit": None, "fit": None, "delta": 0.1, "slots": None}
     assert protocol_options("clips") == {"limit": None, "fit": None, "frames": 12, "order": "class"}
+    assert protocol_options("pan") == {"limit": None, "fit": None, "frames": 24}

@@ -14,6 +14,7 @@ from moase_edge.data.labelled import Domain, PictureSet
 from moase_edge.data.protocols.by_domain import continual, cyclic, gradual, single_frame
 from moase_edge.data.protocols.clips import ClipOrder, clips
 from moase_edge.data.protocols.correlated import class_sorted, dirichlet
+from moase_edge.data.protocols.pan import pan
 from moase_edge.data.protocols.shuffled import jumps, mixed
 from moase_edge.data.protocols.stream import Fit, Stream
 from moase_edge.data.unknown import does_not_exist
@@ -30,6 +31,7 @@ PROTOCOLS: dict[str, Callable[..., Stream]] = {
     "cyclic": cyclic,
     "single_frame": single_frame,
     "clips": clips,
+    "pan": pan,
     "jumps": jumps,
 }
 """By name."""

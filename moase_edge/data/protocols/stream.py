@@ -22,6 +22,9 @@ Fit = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 View = Callable[[NDArray[np.uint8], int, np.random.Generator], NDArray[np.uint8]]
 """What the camera sees of a picture at one step of a clip; the generator is the same at every step."""
 
+Window = Callable[[NDArray[np.uint8], NDArray[np.uint8], int], NDArray[np.uint8]]
+"""What the camera sees of a fitted picture and of the one beside it at one step of its way between them."""
+
 Order = Callable[[np.random.Generator], NDArray[np.int64]]
 """Draws the positions of the pictures that one visit to a domain shows, in order."""
 
@@ -44,11 +47,13 @@ class Schedule:
         domain: (F,) int64, index into the stream's domains.
         position: (F,) int64, of the picture in the stream's set.
         step: (F,) int64, of the frame in its clip; 0 where frames are no clips.
+        beside: (F,) int64, position of the picture that may be in view too; None where a frame shows one only.
     """
 
     domain: NDArray[np.int64]
     position: NDArray[np.int64]
     step: NDArray[np.int64]
+    beside: NDArray[np.int64] | None = None
 
     @classmethod
     def of(cls, visits: Sequence[tuple[int, NDArray[np.int64]]]) -> Schedule:
@@ -87,6 +92,7 @@ class Stream(Sequence[LabelledImage]):
         view: applied before `fit`, on the picture as it is; None shows all of it.
         rounds: how often the whole is repeated.
         batch_size: how many frames are to be answered together where the protocol says so; None leaves it open.
+        window: applied after `fit`, on the frame's picture and the one beside it; None where there is none beside.
     """
 
     name: str
@@ -100,6 +106,7 @@ class Stream(Sequence[LabelledImage]):
     view: View | None = None
     rounds: int = 1
     batch_size: int | None = None
+    window: Window | None = None
 
     def __len__(self) -> int:
         return len(self.schedule.domain)
@@ -139,7 +146,8 @@ class Stream(Sequence[LabelledImage]):
 
         Raises:
             IndexError: there is no such frame.
-            ConfigError: a shift returned something other than a picture.
+            ConfigError: a shift returned something other than a picture, or two pictures of different size are to
+                stand side by side.
             SourceError: the picture cannot be read.
         """
         frames = range(len(self))[index]
@@ -157,8 +165,10 @@ class Stream(Sequence[LabelledImage]):
         image = domain.original(self.images, position)
         if self.view is not None:
             image = self.view(image, step, generator(self.seed, Chance.PATH, *key))
-        if self.fit is not None:
-            image = self.fit(image)
+        image = self._fitted(image)
+        if self.window is not None and self.schedule.beside is not None:
+            beside = domain.original(self.images, int(self.schedule.beside[frame]))
+            image = self.window(image, self._fitted(beside), step)
         return LabelledImage(
             image=domain.show(image, generator(self.seed, Chance.FRAME, *key, step)),
             label=int(self.images.labels[position]),
@@ -168,6 +178,9 @@ class Stream(Sequence[LabelledImage]):
             severity=domain.severity,
             round=frame * self.rounds // len(self),
         )
+
+    def _fitted(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return image if self.fit is None else self.fit(image)
 
 
 def make_stream(
@@ -182,11 +195,24 @@ def make_stream(
     view: View | None = None,
     rounds: int = 1,
     batch_size: int | None = None,
+    window: Window | None = None,
 ) -> Stream:
     """Complete a schedule to a stream by counting which showing of its content each frame is."""
     showing = _occurrences(_content(len(images), domains, schedule))
-    domains = tuple(domains)
-    return Stream(name, images, domains, schedule, showing, seed, dict(settings), fit, view, rounds, batch_size)
+    return Stream(
+        name=name,
+        images=images,
+        domains=tuple(domains),
+        schedule=schedule,
+        showing=showing,
+        seed=seed,
+        settings=dict(settings),
+        fit=fit,
+        view=view,
+        rounds=rounds,
+        batch_size=batch_size,
+        window=window,
+    )
 
 
 def chosen_pictures(images: PictureSet, domains: Sequence[Domain], *, seed: int, limit: int | None) -> PictureSet:
