@@ -9,10 +9,13 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from time import time
 
 from moase_edge.artifact.manifest import canonical_json
 
 CACHE_VARIABLE = "MOASE_EDGE_CACHE"
+_UNFINISHED = ".writing-"
+_DAY_S = 86_400
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +71,7 @@ class Cache:
         path = self._folder / f"{_stem(kind, facts)}.{hashlib.sha256(content).hexdigest()}"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
+            self._remove_unfinished()
             _write_whole(path, content)
             for other in self._entries(kind, facts):
                 if other != path:
@@ -79,6 +83,13 @@ class Cache:
                 exc.strerror or exc,
                 CACHE_VARIABLE,
             )
+
+    def _remove_unfinished(self) -> None:
+        """Remove what killed processes left half-written; a day is longer than any write."""
+        for path in self._folder.glob(f"{_UNFINISHED}*"):
+            with suppress(OSError):
+                if time() - path.stat().st_mtime > _DAY_S:
+                    path.unlink()
 
     def _entries(self, kind: str, facts: Mapping[str, object]) -> list[Path]:
         try:
@@ -92,7 +103,7 @@ def _stem(kind: str, facts: Mapping[str, object]) -> str:
 
 
 def _write_whole(path: Path, content: bytes) -> None:
-    handle, name = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=_UNFINISHED, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from moase_edge.artifact.swap import building_folder, locked, restore, sync_folder, take_place
 from moase_edge.errors import ConfigError, StorageError
 
 _CHUNK_BYTES = 1 << 20
@@ -75,29 +74,35 @@ def refuse_unnamed(out: Path) -> None:
 
 
 @contextmanager
-def new_folder(out: Path, *, force: bool, marker: str) -> Iterator[Path]:
+def new_folder(
+    out: Path, *, force: bool, marker: str, confirm: Callable[[], None] | None = None
+) -> Iterator[Path]:
     """A temporary folder beside `out` that takes its place when the block ends well, else vanishes.
 
     The old folder, if `force` allows replacing one, is only removed after the new one stands. An OSError inside
-    the block counts as one of writing.
+    the block counts as one of writing. What killed processes left of `out` is put back or removed.
+
+    Args:
+        confirm: is called last, while no other process can replace `out`; what it raises leaves the old folder.
 
     Raises:
         ConfigError: `out` may not be replaced (see `refuse_existing`, `refuse_unnamed`), or came to be while the
             block ran.
         StorageError: the place cannot be written, or the disk is full.
     """
-    refuse_existing(out, force=force, marker=marker)
     refuse_unnamed(out)
-    with storage_errors(out), _parents_made(out):
-        building = Path(tempfile.mkdtemp(prefix=f".{out.name}.building-", dir=out.parent))
-        try:
-            yield building
-            building.chmod(0o755)
-            _sync(building)
+    with storage_errors(out):
+        restore(out)
+    refuse_existing(out, force=force, marker=marker)
+    with storage_errors(out), _parents_made(out), building_folder(out) as building:
+        yield building
+        building.chmod(0o755)
+        _sync(building)
+        with locked(out.parent):
             refuse_existing(out, force=force, marker=marker)
-            _swap(building, out)
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
+            if confirm is not None:
+                confirm()
+            take_place(building, out)
 
 
 @contextmanager
@@ -125,25 +130,6 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise StorageError(f"cannot write {path}: {reason}. {advice}") from exc
 
 
-def _swap(building: Path, out: Path) -> None:
-    """Give `building` the name `out`; whatever exception interrupts it, a folder of that name stands after."""
-    if not out.exists():
-        building.rename(out)
-        return
-    aside = Path(tempfile.mkdtemp(prefix=f".{out.name}.old-", dir=out.parent))
-    try:
-        out.rename(aside / out.name)
-        building.rename(out)
-    except BaseException:
-        if not out.exists():
-            (aside / out.name).rename(out)
-        raise
-    finally:
-        # Where the old folder could not be put back, it stays aside: it is all there is.
-        if out.exists():
-            shutil.rmtree(aside, ignore_errors=True)
-
-
 def _sync(folder: Path) -> None:
     """Make every file readable, and have the disk hold it before the folder gets its name."""
     for path in folder.rglob("*"):
@@ -151,3 +137,6 @@ def _sync(folder: Path) -> None:
             path.chmod(path.stat().st_mode | 0o644)
             with path.open("rb") as file:
                 os.fsync(file.fileno())
+        else:
+            sync_folder(path)
+    sync_folder(folder)

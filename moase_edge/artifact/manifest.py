@@ -47,6 +47,7 @@ def _plain_name(name: str) -> str:
 
 PlainName = Annotated[str, AfterValidator(_plain_name)]
 Precision = Literal["fp32", "fp16", "bf16", "fp8", "int8"]
+Target = Annotated[str, Field(pattern=r"^sm\d{2,3}$")]
 EngineRuntime = Literal["onnx", "tensorrt", "tensorrt-rtx"]
 
 
@@ -59,13 +60,19 @@ class BuiltFor(Settings):
         versions: of TensorRT (the flavour's own), and where they are known CUDA, driver and L4T.
         hardware_compatible: later compute capabilities can run it too.
         version_compatible: later versions of the same flavour can run it too.
+        tf32: products of float32 are in TF32.
+        workspace_mib: memory that one layer may take; None for all that the device has.
+        usual_batch: that its kernels were chosen for; None for the smallest.
     """
 
-    target: Annotated[str, Field(pattern=r"^sm\d{2,3}$")]
+    target: Target
     gpu: str | None = None
     versions: dict[str, str]
     hardware_compatible: bool = False
     version_compatible: bool = False
+    tf32: bool = False
+    workspace_mib: Annotated[int, Field(ge=1)] | None = None
+    usual_batch: Annotated[int, Field(ge=1)] | None = None
 
 
 class EngineParity(Settings):
@@ -184,6 +191,7 @@ class Manifest(Settings):
     Attributes:
         steerable: whether the engines take `shift` and return `token_means`.
         undecided: which engine is the fastest is measured at the first run on a device.
+        targets: compute capabilities of the devices that it is meant for, whose plans are built there.
         thresholds: of parity with fp32, by precision: what engines were judged by, and a device judges plans by.
         source_statistics: one for each precision they were taken at; empty where there were no source images.
         identity: sha256 over weights, split, MoASE settings and preprocessing; adapted state is bound to it.
@@ -207,6 +215,7 @@ class Manifest(Settings):
     moase: MoaseSettings
     engines: tuple[EngineEntry, ...] = Field(min_length=1)
     undecided: bool = False
+    targets: tuple[Target, ...] = ()
     parity: ParityFigures
     thresholds: dict[GraphPrecision, ParityThresholds] = THRESHOLDS
     source_statistics: tuple[SourceStatisticsEntry, ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from moase_edge.artifact.manifest import EngineEntry, Precision
@@ -12,8 +12,7 @@ def put_first(engines: Sequence[EngineEntry], precision: Precision) -> tuple[Eng
     """The engines of a precision before the others, of which what was measured goes: that would rank them."""
     chosen = (entry for entry in engines if entry.precision == precision)
     others = (entry for entry in engines if entry.precision != precision)
-    unmeasured = (entry.model_copy(update={"latency_ms": None, "measured_on": None}) for entry in others)
-    return (*chosen, *unmeasured)
+    return (*chosen, *map(_unmeasured, others))
 
 
 def put_beside(engines: Sequence[EngineEntry], made: Sequence[EngineEntry]) -> tuple[EngineEntry, ...]:
@@ -27,6 +26,26 @@ def put_beside(engines: Sequence[EngineEntry], made: Sequence[EngineEntry]) -> t
         places = [place for place, entry in enumerate(found) if entry.precision == engine.precision]
         found.insert(max(places, default=len(found) - 1) + 1, engine)
     return tuple(found)
+
+
+def put_before_alike(engines: Sequence[EngineEntry], names: Collection[str]) -> tuple[EngineEntry, ...]:
+    """Named plans before others of their precision, batch and device, of which what was measured goes."""
+    found = list(engines)
+    for chosen in [entry for entry in engines if entry.file in names]:
+        places = [place for place, entry in enumerate(found) if _serves(entry) == _serves(chosen)]
+        others = (found[place] for place in places if found[place].file != chosen.file)
+        for place, entry in zip(places, (chosen, *map(_unmeasured, others)), strict=True):
+            found[place] = entry
+    return tuple(found)
+
+
+def _serves(entry: EngineEntry) -> tuple[object, ...]:
+    built = entry.built_for
+    return entry.runtime, entry.precision, entry.batch, built and (built.target, built.gpu)
+
+
+def _unmeasured(entry: EngineEntry) -> EngineEntry:
+    return entry.model_copy(update={"latency_ms": None, "measured_on": None})
 
 
 def told_of_plans(engines: Sequence[EngineEntry], folder: Path) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +34,14 @@ def replace_artifact(
         MoaseEdgeError: whatever `change` raises.
     """
     manifest, folder = artifact.manifest, _replaceable(artifact.folder)
-    with new_folder(folder, force=True, marker=MANIFEST) as building:
+    confirm = partial(_refuse_replaced, artifact, folder)
+    with new_folder(folder, force=True, marker=MANIFEST, confirm=confirm) as building:
         fields = change(building)
         kept = [name for name in manifest.files if name not in dropped and not (building / name).exists()]
         _copy(artifact.folder, building, kept)
         written = write_manifest(building, {**manifest.model_dump(), **fields})
         _refuse_changed(manifest, written, kept)
         _copy(artifact.folder, building, _unnamed_files(artifact, building))
-        if read_manifest(folder) != manifest:
-            raise ArtifactError(f"{artifact.folder} was replaced meanwhile; it is left as it is. Try again.")
     return load_artifact(artifact.folder, verify=False)
 
 
@@ -51,6 +51,11 @@ def _replaceable(folder: Path) -> Path:
     if real in (Path.cwd(), *Path.cwd().parents):
         raise ConfigError(f"{folder} is replaced as a whole, and this command runs inside it. Go out of it first.")
     return real
+
+
+def _refuse_replaced(artifact: Artifact, folder: Path) -> None:
+    if read_manifest(folder) != artifact.manifest:
+        raise ArtifactError(f"{artifact.folder} was replaced meanwhile; it is left as it is. Try again.")
 
 
 def _copy(folder: Path, building: Path, names: list[str]) -> None:

@@ -12,6 +12,8 @@ from pydantic import ValidationError
 
 from moase_edge.artifact.files import sha256_of
 from moase_edge.artifact.manifest import SCHEMA_VERSION, Manifest, seal
+from moase_edge.artifact.plan_again import command_again
+from moase_edge.artifact.swap import restore, restore_below
 from moase_edge.config.base import describe_faults
 from moase_edge.errors import ArtifactError, ConfigError
 
@@ -44,21 +46,39 @@ class Artifact:
         Raises:
             ArtifactError: a file is missing, leaves the folder through a link, or has changed.
         """
-        root = self.folder.resolve()
-        for name, expected in self.manifest.files.items():
-            path = self.path(name)
-            try:
-                if root not in path.resolve().parents:
-                    raise ArtifactError(f"{path} is a link that leaves the artifact's folder. {_AGAIN}")
-                found = sha256_of(path) if path.is_file() else None
-            except (OSError, RuntimeError) as exc:  # RuntimeError: a link to itself, before Python 3.13
-                raise ArtifactError(f"{path} cannot be read: {exc}. {_AGAIN}") from exc
-            if found is None:
-                raise ArtifactError(f"{path} is missing, though the manifest names it. {_AGAIN}")
-            if found != expected:
-                raise ArtifactError(
-                    f"{path} has changed: sha256 {found[:12]}..., the manifest says {expected[:12]}.... {_AGAIN}"
-                )
+        plans = {entry.file: entry for entry in self.manifest.engines}
+        for name in self.manifest.files:
+            if fault := self._fault(name):
+                advice = command_again(self.folder, plans[name]) if name in plans else None
+                raise ArtifactError(f"{fault}. {advice or _AGAIN}")
+
+    def spoilt_plans(self) -> dict[str, str]:
+        """What is wrong with which plan, after every other file was checked against its hash.
+
+        Raises:
+            ArtifactError: another file is missing, leaves the folder through a link, or has changed.
+        """
+        plans = {entry.file for entry in self.manifest.engines if entry.built_for is not None}
+        faults = {name: fault for name in self.manifest.files if (fault := self._fault(name))}
+        for name, fault in faults.items():
+            if name not in plans:
+                raise ArtifactError(f"{fault}. {_AGAIN}")
+        return faults
+
+    def _fault(self, name: str) -> str | None:
+        """How a file is not as the manifest says."""
+        path, expected = self.path(name), self.manifest.files[name]
+        try:
+            if self.folder.resolve() not in path.resolve().parents:
+                return f"{path} is a link that leaves the artifact's folder"
+            found = sha256_of(path) if path.is_file() else None
+        except (OSError, RuntimeError) as exc:  # RuntimeError: a link to itself, before Python 3.13
+            return f"{path} cannot be read: {exc}"
+        if found is None:
+            return f"{path} is missing, though the manifest names it"
+        if found != expected:
+            return f"{path} has changed: sha256 {found[:12]}..., the manifest says {expected[:12]}..."
+        return None
 
 
 _NAMES_SHOWN = 3
@@ -88,6 +108,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     try:
+        aside = restore(folder)
         there, is_folder = folder.exists(), folder.is_dir()
     except OSError as exc:
         raise ArtifactError(
@@ -96,6 +117,11 @@ def read_manifest(folder: Path) -> Manifest:
     if there and not is_folder:
         meant = f"Did you mean {folder.parent}?" if (folder.parent / MANIFEST).is_file() else _AGAIN
         raise ArtifactError(f"{folder} is a file; an artifact is a folder. {meant}")
+    if aside is not None:
+        raise ArtifactError(
+            f"no artifact at {folder}: a process that was replacing it was killed, and left it in {aside}. "
+            f"Move it back: `mv {aside} {folder}`."
+        )
     if not there:
         raise ArtifactError(f"no artifact at {folder}: no such folder. Make one with `moase-edge export`.")
     plain = _read_json(path)
@@ -158,6 +184,7 @@ def usable_artifacts(root: Path = DEFAULT_ROOT) -> list[Path]:
         ConfigError: there is none; names what was found invalid.
     """
     created, refused = {}, []
+    restore_below(root)
     for path in sorted(root.glob(f"*/{MANIFEST}")) if root.is_dir() else []:
         if path.parent.name.startswith("."):
             continue

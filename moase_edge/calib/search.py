@@ -124,8 +124,7 @@ def find_int8(
 ) -> Found:
     """Write the int8 graph that loses least, with layers back in float where the budget asks for it.
 
-    Each of `search.methods` is tried with every product in int8 that `settings` lets in; what the best one loses
-    on held-out frames decides whether products go back to float.
+    Each of `search.methods` is tried; what the best loses on held-out frames decides what goes back to float.
 
     Args:
         model: a float ONNX graph.

@@ -64,7 +64,7 @@ def write_source_statistics(
         folder: of an artifact that is being built.
         engines, sidecar: as `record_of_each` takes them.
         command: that records them.
-        max_images: take no more than the first ones.
+        max_images: take no more.
 
     Raises:
         As `record_source_statistics`; StorageError: a file cannot be written.

@@ -14,8 +14,6 @@ from moase_edge.calib.evidence import left_out
 from moase_edge.cli.inspect_view import engine_line, preprocess_line, statistics_line
 from moase_edge.models.labels import IMAGENET_CLASSES
 
-_UNDECIDED = "  which of the precisions runs is decided on the device, at the first run"
-
 
 class ExportView:
     """A line per stage on standard error with its time, and a summary on standard output."""
@@ -69,7 +67,7 @@ class ExportView:
         """What an artifact runs on, after engines were added."""
         manifest = artifact.manifest
         lines = [str(artifact.folder), *(f"  {engine_line(entry)}" for entry in manifest.engines)]
-        lines += [_UNDECIDED] if manifest.undecided else []
+        lines += _undecided(manifest)
         Console().print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
@@ -80,8 +78,19 @@ def _engines(manifest: Manifest) -> Iterator[str]:
             yield f"  plan {engine_line(entry)}"
         elif entry.precision != "fp32" or entry.latency_ms is not None:
             yield f"  engine {engine_line(entry)}"
-    if manifest.undecided:
-        yield _UNDECIDED
+    yield from _undecided(manifest)
+
+
+def _undecided(manifest: Manifest) -> Iterator[str]:
+    """How an engine will be chosen, where that is open."""
+    if not manifest.undecided:
+        return
+    yield "  which of the precisions runs is decided on the device, at the first run"
+    if manifest.targets:
+        yield (
+            f"    {', '.join(manifest.targets)} gets its plans before that, on the device itself: "
+            "moase-edge export --rebuild DIR"
+        )
 
 
 def _notes(manifest: Manifest) -> Iterator[str]:

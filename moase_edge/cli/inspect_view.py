@@ -42,7 +42,8 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     for engine in manifest.engines:
         yield "engine", engine_line(engine)
     if manifest.undecided:
-        yield "to run", "the fastest of them, measured at the first run on a device"
+        planned = f", with plans built on {', '.join(manifest.targets)}" if manifest.targets else ""
+        yield "to run", f"the fastest of them, measured at the first run on a device{planned}"
     yield "parity", f"taps {parity.taps:.1e}, logits {parity.logits:.1e}, gradients {parity.gradients:.1e}"
     yield "source statistics", statistics_line(manifest.source_statistics)
     yield "identity", manifest.identity

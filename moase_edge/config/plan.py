@@ -54,3 +54,18 @@ def parse_batch(text: str) -> tuple[int, int, int]:
     sizes = [int(size) for size in text.split("..")]
     usual = sizes[1] if len(sizes) == 3 else sizes[0]
     return sizes[0], usual, sizes[-1]
+
+
+def options_of(settings: PlanSettings) -> list[str]:
+    """The options of `moase-edge export` that make these settings."""
+    options = []
+    if settings.batch != PlanSettings().batch:
+        options += ["--batch", "..".join(map(str, settings.batch))]
+    if settings.workspace_mib is not None:
+        options += ["--workspace-mib", str(settings.workspace_mib)]
+    flags = {
+        "--tf32": settings.tf32,
+        "--version-compatible": settings.version_compatible,
+        "--hardware-compatible": settings.hardware_compatible,
+    }
+    return options + [flag for flag, wanted in flags.items() if wanted]

@@ -61,11 +61,11 @@ def export_artifact(
     refuse_existing(out, force=force, marker=MANIFEST)
     refuse_unnamed(out)
     require_onnxruntime()
-    builds = plan_builds(request.plans)
+    builds = plan_builds(request.plans, deferred=request.precision == "auto")
     wanted = wanted_precisions(
         request.precision,
         calibrated=request.calib_data is not None,
-        targets=[build.target for build in builds],
+        targets=[build.target for build in builds] or request.plans.targets,
     )
     # Opened before the long work, which images that are not there would make useless.
     for uri in (request.source_data, request.calib_data):
@@ -92,11 +92,14 @@ def _export(
         settled = _settle(built, wanted, builds, engine, opset, folder, announce)
     statistics = _record(built, settled, folder, announce)
     graphs, needed = (settled.graphs, 1) if settled.undecided else (settled.graphs[:1], None)
-    plans = build_plans(folder, graphs, builds, request.plans.settings, announce=announce, needed=needed)
+    left_out: dict[str, str] = {}
+    plans = build_plans(
+        folder, graphs, builds, request.plans.settings, announce=announce, needed=needed, left_out=left_out
+    )
     announce("writing the artifact")
     write_rest(
         built,
-        Found(parity, settled, plans, statistics),
+        Found(parity, settled, plans, statistics, left_out),
         folder,
         plan_options=plan_options(request.plans),
     )
@@ -175,7 +178,7 @@ def _settle(
     if request.precision != "auto":
         return bench.asked(wanted[0])
     # A plan is measured where it runs, and what is fastest as a graph says nothing about plans.
-    return bench.undecided(wanted) if builds else bench.fastest(wanted)
+    return bench.undecided(wanted) if builds or request.plans.targets else bench.fastest(wanted)
 
 
 def _record(

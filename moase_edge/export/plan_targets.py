@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from moase_edge.artifact.manifest import BuiltFor, EngineRuntime
 from moase_edge.config.names import PlanEngine
-from moase_edge.config.plan import PlanSettings
+from moase_edge.config.plan import PlanSettings, options_of
 from moase_edge.engines.tensorrt.device import Device, find_device
 from moase_edge.engines.tensorrt.flavour import Flavour, available_flavours, find_flavour
 from moase_edge.errors import ConfigError, EngineError, MoaseEdgeError
@@ -53,6 +53,7 @@ class PlanBuild:
 
     def built_for(self, settings: PlanSettings) -> BuiltFor:
         """What the manifest says of the plan."""
+        least, usual, _most = settings.batch
         return BuiltFor(
             target=self.target,
             gpu=None if self.device is None else self.device.gpu,
@@ -62,54 +63,54 @@ class PlanBuild:
             },
             hardware_compatible=settings.hardware_compatible,
             version_compatible=settings.version_compatible,
+            tf32=settings.tf32,
+            workspace_mib=settings.workspace_mib,
+            usual_batch=None if usual == least else usual,
         )
 
 
-def plan_builds(request: PlanRequest, *, required: bool = False) -> tuple[PlanBuild, ...]:
+def plan_builds(request: PlanRequest, *, required: bool = False, deferred: bool = False) -> tuple[PlanBuild, ...]:
     """What there is to build, one entry a target.
 
     Args:
         request: what is wanted.
         required: whether `auto` must find something, instead of warning that it did not.
+        deferred: whether targets that nothing here builds for are left to their device, with a warning. Never
+            those of TensorRT-RTX, which can build no more there.
 
     Raises:
-        ConfigError: an unknown target, one that this flavour cannot build for, or settings it does not have.
-        EngineError: the flavour is not installed, or the device at hand is not the target.
+        ConfigError: an unknown target, or settings that this flavour does not have.
+        EngineError: the flavour is not installed, or cannot build for the target here.
     """
     unknown = [target for target in request.targets if target not in TARGETS]
     if unknown:
         raise ConfigError(f"unknown target {', '.join(unknown)}; known are {', '.join(TARGETS)}.")
     if request.engine == "ort":
-        if request.targets:
+        if request.targets and not deferred:
             raise ConfigError(
-                "--target is of a plan, and no plan is asked for. Give --engine tensorrt-rtx as well."
+                "--target is of a plan, and no plan is asked for. Give --engine auto as well, or "
+                "--precision auto, which leaves the choice to that device."
             )
         return ()
     device = find_device()
     _refuse_more_than_there_is(request.settings, device)
-    if request.engine == "auto":
-        return _best(request, device, required=required)
-    return _builds(request.engine, request, device)
+    try:
+        if request.engine == "auto":
+            return _best(request, device, required=required)
+        return _builds(request.engine, request, device)
+    except EngineError as exc:
+        if not (deferred and request.targets) or request.engine == "tensorrt-rtx":
+            raise
+        logger.warning("plans for %s are left to the device: %s", ", ".join(request.targets), exc)
+        return ()
 
 
 def plan_options(request: PlanRequest) -> list[str]:
     """The options of `moase-edge export` that ask for the same plans."""
-    settings = request.settings
-    if request.engine == "ort":
-        return []
-    options = ["--engine", request.engine]
+    options = [] if request.engine == "ort" else ["--engine", request.engine]
     for target in request.targets:
         options += ["--target", target]
-    if settings.batch != PlanSettings().batch:
-        options += ["--batch", "..".join(map(str, settings.batch))]
-    if settings.workspace_mib is not None:
-        options += ["--workspace-mib", str(settings.workspace_mib)]
-    flags = {
-        "--tf32": settings.tf32,
-        "--version-compatible": settings.version_compatible,
-        "--hardware-compatible": settings.hardware_compatible,
-    }
-    return options + [flag for flag, wanted in flags.items() if wanted]
+    return options + options_of(request.settings)
 
 
 def _refuse_more_than_there_is(settings: PlanSettings, device: Device | None) -> None:
@@ -169,9 +170,9 @@ def _for_any(flavour: Flavour, request: PlanRequest, device: Device | None) -> t
     targets = request.targets or (() if device is None else (device.target,))
     cannot = [target for target in targets if target not in can]
     if cannot:
-        error = ConfigError if request.targets else EngineError
-        raise error(
+        raise EngineError(
             f"{flavour.title} cannot build for {', '.join(cannot)}; it can for {', '.join(can)}. For "
-            f"others there is TensorRT proper, which builds on the device itself. {_ON_THE_DEVICE}"
+            f"others there is TensorRT proper, which builds on the device itself. {_ON_THE_DEVICE} "
+            "`--precision auto` without --engine makes an artifact for it."
         )
     return tuple(PlanBuild(flavour, target, None) for target in dict.fromkeys(targets))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from moase_edge.artifact.cache import Cache, cache_folder
@@ -28,9 +29,10 @@ def build_plans(
     announce: Callable[[str], None],
     source: Path | None = None,
     needed: int | None = None,
+    left_out: dict[str, str] | None = None,
     cache: Cache | None = None,
 ) -> tuple[EngineEntry, ...]:
-    """Write a plan of each graph for each build into an artifact's folder.
+    """Write a plan of each graph for each build into an artifact's folder, and list them for the manifest.
 
     Args:
         folder: where the plans are written.
@@ -39,12 +41,10 @@ def build_plans(
         settings: how they are built.
         announce: is told which plan comes now.
         source: folder of the graphs that `folder` lacks.
-        needed: of a build, so many of its plans at least; the others are left out with a warning where they cannot
-            be built. None for all.
+        needed: of a build, so many plans at least; others that cannot be built are left out with a warning. None
+            for all.
+        left_out: is given the reason for each of these, by its file name.
         cache: of earlier builds; None for the user's own.
-
-    Returns:
-        The manifest's entries of the plans.
 
     Raises:
         ExportError: a graph that cannot be built; names the node.
@@ -55,11 +55,17 @@ def build_plans(
     for build in builds:
         made, refused = _built(folder, graphs, build, settings, announce, source, kept, strict=needed is None)
         if refused and len(made) < (needed or 0):
-            raise refused[0]
-        for exc in refused:
-            logger.warning("a plan is left out: %s", exc)
+            raise next(iter(refused.values()))
+        _tell(refused, left_out)
         entries += made
     return tuple(entries)
+
+
+def _tell(refused: Mapping[str, ExportError], left_out: dict[str, str] | None) -> None:
+    for name, exc in refused.items():
+        logger.warning("a plan is left out: %s", exc)
+        if left_out is not None:
+            left_out[name] = str(exc)
 
 
 def _built(
@@ -72,9 +78,9 @@ def _built(
     cache: Cache,
     *,
     strict: bool,
-) -> tuple[list[EngineEntry], list[ExportError]]:
-    """The plans that one build gives, and why it gives no others; where it is `strict`, the first raises."""
-    made, refused = [], []
+) -> tuple[list[EngineEntry], dict[str, ExportError]]:
+    """The plans that one build gives, and by file name why it gives no others; if `strict`, that is raised."""
+    made, refused = list[EngineEntry](), dict[str, ExportError]()
     for graph in graphs:
         entry = plan_entry(graph, build, settings)
         announce(f"building the plan {entry.file}")
@@ -85,7 +91,7 @@ def _built(
         except ExportError as exc:
             if strict:
                 raise
-            refused.append(exc)
+            refused[entry.file] = exc
             continue
         (folder / entry.file).write_bytes(plan)
         made.append(entry)
@@ -107,13 +113,16 @@ def plan_entry(graph: EngineEntry, build: PlanBuild, settings: PlanSettings) -> 
 
 
 def plan_name(graph: EngineEntry, build: PlanBuild, settings: PlanSettings) -> str:
-    """`backbone.fp16.sm87.trt10.3.engine`; other batches than one frame are named too, as `b4` or `b1-8`."""
-    least, _usual, most = settings.batch
-    batch = [] if most == 1 else [f"b{least}" if least == most else f"b{least}-{most}"]
+    """`backbone.fp16.sm86.rtx1.7.engine`; with what is not the usual: `b4`, `b1-8`, `b1-4-8`, `tf32`, the GPU."""
+    least, usual, most = settings.batch
+    sizes = dict.fromkeys((least, most) if usual == least else settings.batch)
+    batch = [] if most == 1 else ["b" + "-".join(map(str, sizes))]
+    tf32 = ["tf32"] if settings.tf32 else []
+    gpu = [] if build.device is None else [re.sub(r"[^a-z0-9]+", "-", build.device.gpu.lower()).strip("-")]
     stem = graph.file.removesuffix(".onnx")
     # A graph of another precision than float32 is named by it, or by more, where there are several of one.
     named = stem if "." in stem else f"{stem}.{graph.precision}"
-    return ".".join([named, *batch, build.target, build.flavour.tag, "engine"])
+    return ".".join([named, *batch, *tf32, build.target, *gpu, build.flavour.tag, "engine"])
 
 
 def _cached_plan(graph: bytes, build: PlanBuild, settings: PlanSettings, cache: Cache) -> bytes:

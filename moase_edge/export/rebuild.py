@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from moase_edge.artifact.manifest import EngineEntry, Manifest, SourceStatisticsEntry
-from moase_edge.artifact.order import put_beside, put_first, told_of_plans
+from moase_edge.artifact.order import put_before_alike, put_beside, put_first, told_of_plans
 from moase_edge.artifact.replace import replace_artifact
 from moase_edge.artifact.store import Artifact, load_artifact
 from moase_edge.config.names import LowerPrecision
@@ -38,12 +38,14 @@ class _Wanted:
         builds: for which devices; none for graphs alone.
         precision: to run in; None leaves that as it is.
         lacking: precisions whose graph has to be made.
+        spoilt: plans that were found damaged or missing, and count as lacking.
     """
 
     plans: PlanRequest
     builds: tuple[PlanBuild, ...]
     precision: PrecisionRequest | None
     lacking: tuple[LowerPrecision, ...]
+    spoilt: tuple[EngineEntry, ...] = ()
 
 
 def rebuild_artifact(
@@ -78,19 +80,34 @@ def rebuild_artifact(
             "--precision whose graph is to be made."
         )
     announce("checking the artifact")
-    artifact = load_artifact(folder)
-    wanted = _wanted(artifact.manifest, request, precision)
-    if not wanted.lacking and not _changes(artifact.manifest, wanted):
+    artifact = load_artifact(folder, verify=False)
+    sound, spoilt = _without_spoilt(artifact)
+    wanted = replace(_wanted(sound.manifest, request, precision), spoilt=spoilt)
+    if not wanted.lacking and not spoilt and not _changes(artifact.manifest, wanted):
         return artifact
-    return replace_artifact(artifact, partial(_add, artifact=artifact, wanted=wanted, announce=announce))
+    change = partial(_add, artifact=sound, wanted=wanted, announce=announce)
+    return replace_artifact(artifact, change, dropped=[entry.file for entry in spoilt])
+
+
+def _without_spoilt(artifact: Artifact) -> tuple[Artifact, tuple[EngineEntry, ...]]:
+    """The artifact with those plans alone that are as its manifest says, and the others."""
+    faults = artifact.spoilt_plans()
+    for fault in faults.values():
+        logger.warning("%s: it is built anew where it is asked for, else left out", fault)
+    engines = artifact.manifest.engines
+    kept = tuple(entry for entry in engines if entry.file not in faults)
+    sound = Artifact(artifact.folder, artifact.manifest.model_copy(update={"engines": kept}))
+    return sound, tuple(entry for entry in engines if entry.file in faults)
 
 
 def _wanted(manifest: Manifest, request: PlanRequest, precision: PrecisionRequest | None) -> _Wanted:
     if precision is None:
         return _Wanted(request, plan_builds(request, required=True), None, ())
     # Where a graph is made, there is something to show for it also without the TensorRT that builds its plan.
-    builds = plan_builds(request, required=not lacking_precisions(manifest, precision, ()))
-    lacking = lacking_precisions(manifest, precision, [build.target for build in builds])
+    required = not lacking_precisions(manifest, precision, ())
+    builds = plan_builds(request, required=required, deferred=precision.choice == "auto")
+    targets = [build.target for build in builds] or request.targets
+    lacking = lacking_precisions(manifest, precision, targets)
     if not lacking:
         refuse_needless_images(precision)
     return _Wanted(request, builds, precision, lacking)
@@ -100,12 +117,17 @@ def _changes(manifest: Manifest, wanted: _Wanted) -> bool:
     """Whether there is a plan to build, or an order to change, where no graph is made."""
     if _pairs(manifest, wanted) or _undecided(manifest, wanted) != manifest.undecided:
         return True
+    if _targets(manifest, wanted) != manifest.targets:
+        return True
     return _ordered(manifest.engines, wanted) != manifest.engines
 
 
 def _pairs(manifest: Manifest, wanted: _Wanted) -> list[tuple[PlanBuild, EngineEntry]]:
     """Plans to build from graphs that the artifact has, or will have."""
-    graphs = None if wanted.precision is None else graphs_to_build(manifest.engines, wanted.precision)
+    asked = wanted.precision
+    graphs = manifest.plan_graphs() if asked is None else graphs_to_build(manifest.engines, asked)
+    spoilt = {entry.source for entry in wanted.spoilt}
+    graphs = (*graphs, *(entry for entry in manifest.engines if entry.file in spoilt and entry not in graphs))
     return lacking_plans(manifest, wanted.builds, wanted.plans, graphs)
 
 
@@ -114,11 +136,19 @@ def _undecided(manifest: Manifest, wanted: _Wanted) -> bool:
     return manifest.undecided if wanted.precision is None else wanted.precision.choice == "auto"
 
 
+def _targets(manifest: Manifest, wanted: _Wanted) -> tuple[str, ...]:
+    """Devices that the artifact is meant for without a plan; those that are left to the device come new."""
+    return manifest.targets if wanted.builds or not wanted.plans.targets else wanted.plans.targets
+
+
 def _ordered(engines: Sequence[EngineEntry], wanted: _Wanted) -> tuple[EngineEntry, ...]:
     """The engines in the order of choice."""
+    graphs = [entry for entry in engines if entry.runtime == "onnx"]
+    asked = {plan_entry(graph, build, wanted.plans.settings).file for build in wanted.builds for graph in graphs}
+    ordered = put_before_alike(engines, asked)
     if wanted.precision is None or wanted.precision.choice == "auto":
-        return tuple(engines)
-    return put_first(engines, wanted.precision.choice)
+        return ordered
+    return put_first(ordered, wanted.precision.choice)
 
 
 def lacking_plans(
@@ -185,7 +215,12 @@ def _add(
     engines = _ordered(put_beside(there.manifest.engines, made), wanted)
     if wanted.precision is not None and (told := told_of_plans(engines, artifact.folder)):
         logger.warning("%s", told)
-    return {"engines": engines, "undecided": there.manifest.undecided, "source_statistics": statistics}
+    return {
+        "engines": engines,
+        "undecided": there.manifest.undecided,
+        "targets": _targets(manifest, wanted),
+        "source_statistics": statistics,
+    }
 
 
 def _plans(there: Artifact, building: Path, wanted: _Wanted, announce: Callable[[str], None]) -> list[EngineEntry]:

@@ -43,12 +43,14 @@ class Found:
         settled: graphs that are kept, and the evidence on precisions.
         plans: the manifest's entries of them.
         statistics: of source images, one a precision.
+        left_out: why which plan could not be built, by file name.
     """
 
     parity: ParityReport
     settled: Settled
     plans: tuple[EngineEntry, ...]
     statistics: tuple[SourceStatisticsEntry, ...]
+    left_out: dict[str, str]
 
 
 def write_rest(built: Built, found: Found, folder: Path, *, plan_options: Sequence[str] = ()) -> None:
@@ -81,7 +83,11 @@ def _provenance(built: Built) -> Provenance:
 
 
 def _write_parity(found: Found, path: Path) -> None:
-    content = {**found.parity.as_json(), "precisions": found.settled.evidence}
+    content = {
+        **found.parity.as_json(),
+        "precisions": found.settled.evidence,
+        **({"plans_left_out": found.left_out} if found.left_out else {}),
+    }
     path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
@@ -127,6 +133,7 @@ def _write_manifest(built: Built, found: Found, provenance: Provenance, folder: 
         "moase": request.moase,
         "engines": found.settled.graphs + found.plans,
         "undecided": found.settled.undecided,
+        "targets": () if found.plans else request.plans.targets,
         "parity": found.parity.figures(),
         "thresholds": request.precisions.thresholds,
         "source_statistics": found.statistics,

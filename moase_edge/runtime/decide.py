@@ -37,7 +37,7 @@ def decide_precision(
 
     Every precision is measured with the engine that `auto` would take of it. The decision is put into the artifact
     (a new folder, swapped in by rename), or into the user's cache where its place cannot be written, and where the
-    artifact has plans of which none runs here: it was made for another device, which decides for itself.
+    artifact is meant for plans and none runs here: another device, or this one with its plans, decides for itself.
 
     Args:
         threads: of ONNX Runtime on the CPU.
@@ -64,9 +64,9 @@ def decide_precision(
 
 
 def _made_for_another(artifact: Artifact, machine: Machine) -> bool:
-    """Whether there are plans, and none that runs here."""
+    """Whether there are or shall be plans, and none that runs here."""
     engines = artifact.manifest.engines
-    planned = any(entry.built_for is not None for entry in engines)
+    planned = bool(artifact.manifest.targets) or any(entry.built_for is not None for entry in engines)
     return planned and all(choice.runner in GRAPH_RUNNERS for choice in choices(engines, machine))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from time import time
 
 import pytest
 
@@ -53,6 +55,14 @@ def test_an_interrupted_write_leaves_no_entry(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(KeyboardInterrupt):
         Cache(tmp_path).store("plan", FACTS, b"content")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_killed_processes_left_half_written_is_removed_once_it_is_a_day_old(tmp_path: Path) -> None:
+    for name, age_h in ((".writing-old", 25), (".writing-new", 23), ("notes", 25)):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (time() - age_h * 3600,) * 2)
+    Cache(tmp_path).store("plan", FACTS, b"content")
+    assert {path.name for path in tmp_path.iterdir() if path.name[:4] != "plan"} == {".writing-new", "notes"}
 
 
 def test_a_cache_that_cannot_be_written_only_warns(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

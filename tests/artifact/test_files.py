@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from moase_edge.artifact import swap
 from moase_edge.artifact.files import new_folder, refuse_existing, refuse_unnamed, sha256_of, storage_errors
 from moase_edge.errors import ConfigError, StorageError
 
@@ -37,6 +38,12 @@ def unchanged(folder: Path) -> Iterator[None]:
     before = tree(folder)
     yield
     assert tree(folder) == before
+
+
+@pytest.fixture
+def no_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system that cannot exchange two names in one step."""
+    monkeypatch.setattr(swap, "_exchanged", lambda *names: False)
 
 
 def test_sha256_of_known_bytes(tmp_path: Path) -> None:
@@ -111,6 +118,7 @@ def test_old_folder_stands_while_the_new_one_is_built_and_stays_if_that_fails(tm
             raise ValueError("stop")
 
 
+@pytest.mark.usefixtures("no_exchange")
 @pytest.mark.parametrize("failing_rename", [1, 2])
 @pytest.mark.parametrize("failure", [OSError(5, "Input/output error"), KeyboardInterrupt()])
 def test_old_folder_is_put_back_if_the_swap_fails(
@@ -131,6 +139,7 @@ def test_old_folder_is_put_back_if_the_swap_fails(
     assert len(calls) >= failing_rename
 
 
+@pytest.mark.usefixtures("no_exchange")
 def test_old_folder_that_cannot_be_put_back_is_kept_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build(tmp_path / "out", "old")
     rename, calls = Path.rename, []

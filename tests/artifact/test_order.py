@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from moase_edge.artifact.manifest import BuiltFor, EngineEntry
-from moase_edge.artifact.order import put_beside, put_first, told_of_plans
+from moase_edge.artifact.order import put_before_alike, put_beside, put_first, told_of_plans
 
 MEASURED = {"latency_ms": 1.0, "measured_on": "ONNX Runtime"}
 
@@ -47,3 +47,14 @@ def test_plans_that_go_before_the_first_precision_are_told_of() -> None:
     assert "`moase-edge export --rebuild digits`" in told
     assert told_of_plans([graph("int8"), plan("int8"), graph("fp32"), plan("fp32")], Path("digits")) is None
     assert told_of_plans([graph("int8"), graph("fp32")], Path("digits")) is None
+
+
+def test_a_named_plan_goes_before_those_that_serve_alike_and_is_not_outrun_by_what_was_measured_of_them() -> None:
+    exact = plan("fp32").model_copy(update=MEASURED)
+    fast, wide = (plan("fp32").model_copy(update={"file": file}) for file in ("fast.engine", "wide.engine"))
+    wide = wide.model_copy(update={"batch": (1, 8), **MEASURED})
+    engines = (graph("fp32"), exact, wide, fast, plan("fp16"))
+    ordered = put_before_alike(engines, {"fast.engine", "fp16.engine"})
+    assert ordered == (graph("fp32"), fast, wide, plan("fp32"), plan("fp16"))
+    assert put_before_alike(ordered, {"fast.engine"}) == ordered
+    assert put_before_alike(engines, {"absent.engine"}) == engines

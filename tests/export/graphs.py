@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,12 @@ import numpy as np
 import onnx
 import timm
 import torch
-from torch import Tensor, nn
 
+from moase_edge.calib.quantise import quantise
+from moase_edge.config.calib import QuantiseSettings
 from moase_edge.config.moase import MoaseSettings
+from moase_edge.config.precision import HalfPrecision, HalfStrategy
+from moase_edge.export.half import half_graph
 from moase_edge.export.onnx import export_onnx
 from moase_edge.models.split import sidecar_spec, tensor_specs
 from moase_edge.models.steer import cut
@@ -20,60 +22,27 @@ from moase_edge.models.steer import cut
 SIZE = 224
 
 
-class Half(nn.Module):
-    """A module in half precision between float32 inputs and outputs."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.model = module.half()
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        return tuple(output.float() for output in self.model(images.half()))
-
-
-def write_graph(path: Path, architecture: str, *, half: bool = False, **options: Any) -> bytes:
-    """Export timm's `architecture` with random weights, cut for its last block, as `export` does."""
+def write_graph(path: Path, architecture: str, **options: Any) -> bytes:
+    """Export timm's `architecture` with random weights, cut for its last block and steerable, as `export` does."""
     torch.manual_seed(0)
     model = timm.create_model(architecture, **options).eval()
     spec = sidecar_spec(model, MoaseSettings(), 1)
-    inputs, outputs = tensor_specs(spec, SIZE, SIZE, steer=False)
-    module = cut(model, spec, steer=False)
+    inputs, outputs = tensor_specs(spec, SIZE, SIZE, steer=True)
     with torch.no_grad():
-        export_onnx(Half(module) if half else module, inputs, outputs, path)
+        export_onnx(cut(model, spec, steer=True), inputs, outputs, path)
     return path.read_bytes()
 
 
-class _Noise:
-    """Two frames of noise, as onnxruntime's calibration reads them."""
-
-    def __init__(self) -> None:
-        rng = np.random.default_rng(0)
-        self._frames = [rng.standard_normal((1, 3, SIZE, SIZE), dtype=np.float32) for _ in range(2)]
-
-    def get_next(self) -> dict[str, np.ndarray] | None:
-        return {"images": self._frames.pop()} if self._frames else None
+def halved(graph: bytes, precision: HalfPrecision = "fp16", strategy: HalfStrategy = "plain") -> bytes:
+    """The graph in half, as `export --precision` makes it."""
+    return bytes(half_graph(onnx.load_from_string(graph), precision, strategy).SerializeToString())
 
 
 def quantised(graph: Path, out: Path) -> bytes:
-    """The graph with Q/DQ around its products, symmetric, weights by channel: what TensorRT takes as int8."""
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
-
-    logging.disable(logging.WARNING)
-    try:
-        quantize_static(
-            str(graph),
-            str(out),
-            _Noise(),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=["MatMul", "Gemm", "Conv"],
-            per_channel=True,
-            weight_type=QuantType.QInt8,
-            activation_type=QuantType.QInt8,
-            extra_options={"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False},
-        )
-    finally:
-        logging.disable(logging.NOTSET)
-    return out.read_bytes()
+    """The graph with Q/DQ around its products, as `export --precision int8` makes it, by two frames of noise."""
+    rng = np.random.default_rng(0)
+    frames = [rng.standard_normal((1, 3, SIZE, SIZE), dtype=np.float32) for _ in range(2)]
+    return quantise(graph, out, frames, QuantiseSettings()).path.read_bytes()
 
 
 def with_unknown_operator(model: bytes) -> bytes:

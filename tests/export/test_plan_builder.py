@@ -6,30 +6,50 @@ What runs a plan needs a GPU, and is not tested here. A plan's header is read by
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import cache
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from moase_edge.config.plan import PlanSettings
+from moase_edge.config.precision import HalfPrecision, HalfStrategy
 from moase_edge.engines.tensorrt.flavour import Flavour, MessageLog
 from moase_edge.errors import ExportError
 from moase_edge.export.plan_builder import build_plan
 from tests.export import graphs
 
-DEIT_TINY: dict[str, Any] = {"architecture": "deit_tiny_patch16_224", "depth": 2, "num_classes": 10}
-VIT_B16: dict[str, Any] = {"architecture": "vit_base_patch16_224", "depth": 1, "num_classes": 10}
+# Of few blocks; the last one is cut.
+WIDTHS: dict[str, dict[str, Any]] = {
+    "deit_tiny": {"architecture": "deit_tiny_patch16_224", "depth": 2, "num_classes": 10},
+    "vit_b16": {"architecture": "vit_base_patch16_224", "depth": 1, "num_classes": 10},
+}
+# Most bytes that a graph may take of what the fp32 one takes; embeddings and biases stay in float beside int8.
+FORMS = {"fp32": 1.0, "fp16": 0.6, "int8": 0.5}
+widths = pytest.mark.parametrize("width", WIDTHS)
+targets = pytest.mark.parametrize("target", ["sm86", "sm89"])
+
+GraphOf = Callable[[str, str], bytes]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("graphs")
+def graph_of(tmp_path_factory: pytest.TempPathFactory) -> GraphOf:
+    """Graphs by width and precision, each made once, as `export` makes them."""
+    folder = tmp_path_factory.mktemp("graphs")
 
+    @cache
+    def made(width: str, precision: str) -> bytes:
+        exact = folder / f"{width}.onnx"
+        if precision == "fp32":
+            return graphs.write_graph(exact, **WIDTHS[width])
+        graph = made(width, "fp32")
+        return (
+            graphs.halved(graph) if precision == "fp16" else graphs.quantised(exact, folder / f"{width}.int8.onnx")
+        )
 
-@pytest.fixture(scope="module")
-def deit(folder: Path) -> bytes:
-    """DeiT-Tiny's shapes in two blocks, float32."""
-    return graphs.write_graph(folder / "deit.onnx", **DEIT_TINY)
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -48,35 +68,38 @@ def built(graph: bytes, flavour: Flavour, target: str = "sm86", **settings: obje
     return plan.plan
 
 
-@pytest.mark.parametrize("target", ["sm86", "sm89"])
-def test_a_float32_graph_becomes_a_plan(rtx: Flavour, deit: bytes, target: str) -> None:
-    assert len(built(deit, rtx, target)) > 0.8 * len(deit)
+@widths
+@targets
+@pytest.mark.parametrize("precision", FORMS)
+def test_what_an_export_makes_in_every_precision_becomes_a_plan(
+    rtx: Flavour, graph_of: GraphOf, width: str, target: str, precision: str
+) -> None:
+    exact, graph = graph_of(width, "fp32"), graph_of(width, precision)
+    assert len(graph) <= FORMS[precision] * len(exact)
+    assert len(built(graph, rtx, target)) > 0.8 * len(graph)
 
 
-@pytest.mark.parametrize("target", ["sm86", "sm89"])
-def test_a_half_graph_becomes_a_smaller_plan(rtx: Flavour, folder: Path, deit: bytes, target: str) -> None:
-    path = folder / "deit.fp16.onnx"
-    half = path.read_bytes() if path.exists() else graphs.write_graph(path, half=True, **DEIT_TINY)
-    assert len(half) < 0.6 * len(deit)
-    assert len(built(half, rtx, target)) > 0.8 * len(half)
-
-
-@pytest.mark.parametrize("target", ["sm86", "sm89"])
-def test_a_graph_with_int8_products_becomes_a_plan(rtx: Flavour, folder: Path, deit: bytes, target: str) -> None:
-    path = folder / "deit.int8.onnx"
-    quantised = path.read_bytes() if path.exists() else graphs.quantised(folder / "deit.onnx", path)
-    assert len(quantised) < 0.5 * len(deit)
-    assert len(built(quantised, rtx, target)) > 0.8 * len(quantised)
-
-
-def test_a_block_as_wide_as_vit_b16_becomes_a_half_plan(rtx: Flavour, folder: Path) -> None:
-    half = graphs.write_graph(folder / "vit.fp16.onnx", half=True, **VIT_B16)
+@pytest.mark.parametrize(
+    ("precision", "strategy"),
+    [*product(["fp16"], get_args(HalfStrategy)[1:]), *product(["bf16"], get_args(HalfStrategy))],
+)
+def test_every_half_that_an_export_may_choose_becomes_a_plan(
+    rtx: Flavour, graph_of: GraphOf, precision: HalfPrecision, strategy: HalfStrategy
+) -> None:
+    half = graphs.halved(graph_of("deit_tiny", "fp32"), precision, strategy)
     assert len(built(half, rtx)) > 0.8 * len(half)
+
+
+@widths
+@targets
+def test_a_range_of_batches_becomes_a_plan(rtx: Flavour, graph_of: GraphOf, width: str, target: str) -> None:
+    graph = graph_of(width, "fp16")
+    assert len(built(graph, rtx, target, batch=(1, 2, 8))) > 0.8 * len(graph)
 
 
 @pytest.mark.slow
 def test_the_whole_of_vit_b16_becomes_a_half_plan(rtx: Flavour, tmp_path: Path) -> None:
-    half = graphs.write_graph(tmp_path / "vit.onnx", "vit_base_patch16_224", half=True)
+    half = graphs.halved(graphs.write_graph(tmp_path / "vit.onnx", "vit_base_patch16_224"))
     assert len(half) > 170e6
     assert len(built(half, rtx)) > 0.95 * len(half)
 

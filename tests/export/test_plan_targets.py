@@ -101,8 +101,35 @@ def test_an_unknown_target_is_answered_with_the_known_ones(target: str) -> None:
 @pytest.mark.usefixtures("machine")
 @pytest.mark.parametrize("target", ["sm87", "sm90"])
 def test_a_target_that_tensorrt_rtx_lacks_is_sent_to_the_device(target: str) -> None:
-    with pytest.raises(ConfigError, match=rf"cannot build for {target}; it can for sm75, .*--engine tensorrt"):
-        built("tensorrt-rtx", "sm86", target)
+    engines: tuple[PlanEngine, ...] = ("tensorrt-rtx", "auto")
+    for engine in engines:
+        with pytest.raises(EngineError, match=rf"cannot build for {target}; it can for sm75, .*--engine tensorrt"):
+            built(engine, "sm86", target)
+
+
+@pytest.mark.usefixtures("machine")
+@pytest.mark.parametrize("engine", ["ort", "auto", "tensorrt"])
+def test_a_target_that_nothing_here_builds_for_can_be_left_to_the_device(
+    engine: PlanEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert plan_builds(request_of(engine, "sm87"), deferred=True) == ()
+    assert ("plans for sm87 are left to the device: " in caplog.text) == (engine != "ort")
+    assert plan_options(request_of(engine, "sm87"))[-2:] == ["--target", "sm87"]
+
+
+@pytest.mark.usefixtures("machine")
+def test_what_no_device_could_build_is_not_left_to_one() -> None:
+    with pytest.raises(EngineError, match=r"cannot build for sm87.*`--precision auto` without --engine"):
+        plan_builds(request_of("tensorrt-rtx", "sm87"), deferred=True)
+    with pytest.raises(ConfigError, match="unknown target sm99"):
+        plan_builds(request_of("ort", "sm99"), deferred=True)
+    with pytest.raises(EngineError, match="no TensorRT here can build a plan"):
+        plan_builds(request_of("auto"), required=True, deferred=True)
+
+
+@pytest.mark.usefixtures("machine")
+def test_what_can_be_built_is_not_left_to_the_device() -> None:
+    assert [build.target for build in plan_builds(request_of("auto", "sm86"), deferred=True)] == ["sm86"]
 
 
 @pytest.mark.usefixtures("machine")

@@ -61,21 +61,35 @@ def make(folder: Path, build: PlanBuild, *graphs: EngineEntry, **settings: objec
 @pytest.mark.parametrize(
     ("graph", "build", "batch", "name"),
     [
-        (GRAPH, build_of(), (1, 1, 1), "backbone.fp32.sm87.trt10.3.engine"),
-        (HALF, build_of(version="11.1.0.106"), (4, 4, 4), "backbone.fp16.b4.sm87.trt11.1.engine"),
+        (GRAPH, build_of(), (1, 1, 1), "backbone.fp32.sm87.orin.trt10.3.engine"),
+        (HALF, build_of(version="11.1.0.106"), (4, 4, 4), "backbone.fp16.b4.sm87.orin.trt11.1.engine"),
         (
             HALF.model_copy(update={"file": "backbone.fp16-wide.onnx"}),
             build_of(),
             (1, 1, 1),
-            "backbone.fp16-wide.sm87.trt10.3.engine",
+            "backbone.fp16-wide.sm87.orin.trt10.3.engine",
         ),
-        (HALF, build_of("tensorrt-rtx", "1.7.1.116", "sm86"), (1, 2, 8), "backbone.fp16.b1-8.sm86.rtx1.7.engine"),
+        (
+            HALF,
+            build_of("tensorrt-rtx", "1.7.1.116", "sm86", None),
+            (1, 2, 8),
+            "backbone.fp16.b1-2-8.sm86.rtx1.7.engine",
+        ),
     ],
 )
 def test_a_plan_is_named_by_precision_batch_target_and_version(
     graph: EngineEntry, build: PlanBuild, batch: tuple[int, int, int], name: str
 ) -> None:
     assert plan_name(graph, build, PlanSettings(batch=batch)) == name
+
+
+def test_a_plan_is_named_by_tf32_and_by_the_gpu_whose_kernels_it_has() -> None:
+    models = [Device(f"NVIDIA GeForce RTX {model}", "sm86", 8192, {}) for model in ("3060", "3090 Ti")]
+    settings = PlanSettings(batch=(1, 1, 8), tf32=True)
+    assert [plan_name(GRAPH, build_of(target="sm86", device=device), settings) for device in models] == [
+        "backbone.fp32.b1-8.tf32.sm86.nvidia-geforce-rtx-3060.trt10.3.engine",
+        "backbone.fp32.b1-8.tf32.sm86.nvidia-geforce-rtx-3090-ti.trt10.3.engine",
+    ]
 
 
 def test_an_entry_says_what_the_plan_is_of_and_for() -> None:
@@ -93,8 +107,8 @@ def test_an_entry_says_what_the_plan_is_of_and_for() -> None:
 def test_every_graph_gets_a_plan_of_its_own_precision(folder: Path, asked: list[dict[str, Any]]) -> None:
     entries = make(folder, build_of(), GRAPH, HALF)
     assert [(entry.file, entry.precision) for entry in entries] == [
-        ("backbone.fp32.sm87.trt10.3.engine", "fp32"),
-        ("backbone.fp16.sm87.trt10.3.engine", "fp16"),
+        ("backbone.fp32.sm87.orin.trt10.3.engine", "fp32"),
+        ("backbone.fp16.sm87.orin.trt10.3.engine", "fp16"),
     ]
     assert [call["graph"] for call in asked] == [b"backbone.onnx", b"backbone.fp16.onnx"]
     assert [(folder / entry.file).read_bytes() for entry in entries] == [b"plan 1", b"plan 2"]

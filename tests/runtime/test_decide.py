@@ -98,6 +98,17 @@ def test_an_artifact_for_another_device_is_left_to_that_device(
     assert len(fp16_is_faster) == 1
 
 
+def test_an_artifact_whose_plans_are_still_to_be_built_stays_undecided(
+    undecided: Artifact, fp16_is_faster: list[list[str]], tmp_path: Path
+) -> None:
+    (undecided.folder / MANIFEST).unlink()
+    write_manifest(undecided.folder, {**undecided.manifest.model_dump(), "targets": ("sm87",)})
+    decided = decide_precision(load_artifact(undecided.folder), settings=QUICK, cache=Cache(tmp_path / "cache"))
+    assert order(decided)[0] == "fp16"
+    written = load_artifact(undecided.folder).manifest
+    assert (written.undecided, len(written.plan_graphs())) == (True, 3)
+
+
 def test_of_two_first_runs_the_later_takes_what_the_earlier_wrote(
     undecided: Artifact, fp16_is_faster: list[list[str]], tmp_path: Path
 ) -> None:

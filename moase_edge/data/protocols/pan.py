@@ -38,9 +38,9 @@ def pan(
     domain begins at that very picture: where the domain changes, nothing but the shift does. A single picture
     stands beside itself.
 
-    A frame has label and id of the picture that fills more of the view; where two fill half of it each, of the one
-    that the view moves to. `fit` brings both to the model's size, the view slides over what comes of that, then the
-    shift acts on the view: its chance is new in each frame. A domain that is read from disk shows pictures that are
+    A frame has label and id of the picture that fills more of the view; where two fill half of it each, of the
+    one that the view moves to. `fit` brings both to the model's size, the view slides over what comes of it, then
+    the shift acts on the view: its chance is new in each frame. A domain read from disk shows pictures that are
     already shifted, so there nothing but the view changes from frame to frame.
 
     Args:
@@ -90,8 +90,8 @@ class SideBySide:
             )
         left, right = (beside, shown) if 2 * step >= self.frames else (shown, beside)
         width = shown.shape[1]
-        # Rounded down where half of the width is a whole pixel, else to the nearest one: so the picture on the right
-        # fills half of the view or more from that step on, and no earlier, that has its label.
+        # Rounded down where half of the width is a whole pixel, else to the nearest one: so the picture on the
+        # right fills half of the view or more from that step on, and no earlier, that has its label.
         moved = (2 * width * step // self.frames + width % 2) // 2
         return np.concatenate([left[:, moved:], right[:, :moved]], axis=1)
 

@@ -25,7 +25,7 @@ def open_plan(artifact: Artifact, entry: EngineEntry, *, graphs: bool = True, ch
     Args:
         entry: of the plan, from the artifact's manifest.
         graphs: capture CUDA graphs, where the memory can.
-        checked: refuse a plan that fails parity; a caller that measures its parity needs it open.
+        checked: refuse a plan that fails parity.
 
     Raises:
         ArtifactError: the manifest names no such file.
@@ -38,15 +38,14 @@ def open_plan(artifact: Artifact, entry: EngineEntry, *, graphs: bool = True, ch
     refuse_misfit(entry, flavour, device, artifact.folder)
     memory, engine_of = _memory()
     try:
-        digest = artifact.manifest.files[entry.file]
-        cache = runtime_cache(Cache(cache_folder()), digest, flavour, device)
+        digest, built = artifact.manifest.files[entry.file], entry.built_for
         plan = load_plan(
             path,
             flavour,
             folder=artifact.folder,
             free_bytes=memory.free_bytes,
-            cache=cache,
-            host_code=entry.built_for is not None and entry.built_for.version_compatible,
+            cache=runtime_cache(Cache(cache_folder()), digest, flavour, device),
+            host_code=built is not None and built.version_compatible,
         )
         runner = PlanRunner(plan, memory, graphs=graphs)
     except BaseException:
