@@ -13,6 +13,7 @@ import onnx
 import pytest
 
 from moase_edge.artifact.calibration import load_calibration
+from moase_edge.artifact.parity_probe import PARITY_PROBE_FILE
 from moase_edge.artifact.store import MANIFEST, Artifact, load_artifact
 from moase_edge.cli import main
 from moase_edge.config.precision import THRESHOLDS, ParityThresholds, PrecisionSettings
@@ -129,7 +130,11 @@ def test_a_graph_that_is_lacking_takes_onnx_and_says_so(
 def test_int8_takes_frames_and_is_watched_by_them(folder: Path, source_digits: Path) -> None:
     with pytest.raises(ConfigError, match="with --calib-data"):
         rebuild_artifact(folder, GRAPHS_ALONE, precision=asked("int8"))
+    noise = (folder / PARITY_PROBE_FILE).read_bytes()
     made = rebuild_artifact(folder, GRAPHS_ALONE, precision=asked("int8", calib_data=str(source_digits)))
+    assert made.path(PARITY_PROBE_FILE).read_bytes() != noise, (
+        "a device checks plans by frames of the deployment now"
+    )
     record = load_calibration(made)
     assert record is not None
     assert (record.engine, record.frames.held_out) == ("backbone.int8.onnx", 20)
