@@ -48,8 +48,9 @@ def building_folder(out: Path) -> Iterator[Path]:
     Raises:
         OSError: it cannot be made.
     """
-    with locked(out.parent):
-        _sweep(out)
+    with locked(out.parent) as held:
+        if held:
+            _sweep(out)
         building = Path(tempfile.mkdtemp(prefix=f".{out.name}.building-", dir=out.parent))
         descriptor = os.open(building, os.O_RDONLY)
         _flocked(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -86,15 +87,15 @@ def restore(out: Path) -> Path | None:
         return None
     with locked(out.parent) as held:
         # Another process may have been between its two renames.
-        aside = (
-            [] if out.exists() else [path / out.name for path in _left(out, "old") if (path / out.name).is_dir()]
-        )
-        if held and aside:
+        aside = next((path / out.name for path in _left(out, "old") if (path / out.name).is_dir()), None)
+        if out.exists() or aside is None:
+            return None
+        if held:
             with suppress(OSError):
-                aside[0].rename(out)
-                aside[0].parent.rmdir()
+                aside.rename(out)
+                aside.parent.rmdir()
                 logger.warning("%s is back: a process that was replacing it had been killed", out)
-        return None if out.exists() or not aside else aside[0]
+        return None if out.exists() else aside
 
 
 def restore_below(root: Path) -> None:

@@ -78,14 +78,20 @@ def _engine(entry: EngineEntry) -> str:
     )
     fits += ["and later GPUs"] if entry.built_for.hardware_compatible else []
     fits += ["and later versions"] if entry.built_for.version_compatible else []
-    return f"{facts}, version {version}, for {' '.join(fits)}, {_batch(entry)}, from {entry.source}"
+    made = ["in TF32"] if entry.built_for.tf32 else []
+    made += [f"within {workspace} MiB"] if (workspace := entry.built_for.workspace_mib) is not None else []
+    return ", ".join(
+        [facts, f"version {version}, for {' '.join(fits)}", _batch(entry), *made, f"from {entry.source}"]
+    )
 
 
 def _batch(entry: EngineEntry) -> str:
     if entry.batch is None:
         return "any batch"
     least, most = entry.batch
-    return f"batch {least}" if least == most else f"batch {least} to {most}"
+    usual = entry.built_for and entry.built_for.usual_batch
+    most_often = f" (tuned for {usual})" if usual else ""
+    return f"batch {least}" if least == most else f"batch {least} to {most}{most_often}"
 
 
 def preprocess_line(spec: PreprocessSpec) -> str:

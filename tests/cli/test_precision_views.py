@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from moase_edge.artifact.manifest import BuiltFor, EngineEntry
 from moase_edge.artifact.store import load_artifact
 from moase_edge.cli import main
 from moase_edge.cli.export_view import ExportView
@@ -73,3 +74,13 @@ def test_inspect_says_that_a_choice_is_left_to_the_device(
     assert end.value.code == 0
     flat = " ".join(capsys.readouterr().out.split())
     assert "to run │ the fastest of them" in flat
+
+
+def test_settings_of_a_plan_that_are_not_the_usual_are_shown() -> None:
+    built = BuiltFor(target="sm86", versions={"tensorrt-rtx": "1.7.1"})
+    plan = EngineEntry(file="a.engine", runtime="tensorrt-rtx", source="a.onnx", batch=(1, 8), built_for=built)
+    line = "a.engine: tensorrt-rtx, fp32, version 1.7.1, for sm86, batch 1 to 8, from a.onnx"
+    assert engine_line(plan) == line
+    settings = {"tf32": True, "workspace_mib": 64, "usual_batch": 4}
+    special = plan.model_copy(update={"built_for": built.model_copy(update=settings)})
+    assert engine_line(special) == line.replace(", from", " (tuned for 4), in TF32, within 64 MiB, from")
