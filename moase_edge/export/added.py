@@ -18,6 +18,7 @@ from moase_edge.calib.probe import write_probe
 from moase_edge.calib.source_data import open_source_data, write_source_statistics
 from moase_edge.calib.twin import graph_of, open_each, open_twin
 from moase_edge.config.names import LowerPrecision
+from moase_edge.config.precision import PrecisionSettings
 from moase_edge.engines.onnx_runtime import OnnxRuntimeEngine
 from moase_edge.errors import ExportError
 from moase_edge.export.precision import PrecisionBench
@@ -89,7 +90,8 @@ def _bench(
         )
     calibration = read_calibration(request.calib_data, manifest.preprocess, announce)
     seed = manifest.provenance.seed
-    shown = shown_pictures(calibration, request.source_data, manifest.preprocess, request.settings, seed=seed)
+    settings = request.settings or PrecisionSettings(thresholds=manifest.thresholds)
+    shown = shown_pictures(calibration, request.source_data, manifest.preprocess, settings, seed=seed)
     with closing(OnnxRuntimeEngine(artifact.path(exact.file))) as engine:
         reference = Reference(engine, moved(sidecar, seed), shown)
         if calibration is not None:
@@ -98,7 +100,7 @@ def _bench(
         building,
         exact.opset,
         reference,
-        request.settings,
+        settings,
         exact=artifact.path(exact.file),
         calibration=calibration,
         quantise=request.quantise,

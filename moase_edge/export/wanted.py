@@ -23,14 +23,14 @@ class PrecisionRequest:
         choice: the one to run in; `auto` adds what holds parity, and leaves the choice to the first run.
         source_data: images of the source domain, for statistics; None takes none.
         calib_data: frames as the device sees them, for int8's ranges and for parity; None for neither.
-        settings: thresholds of parity.
+        settings: thresholds of parity; None for the artifact's own.
         quantise: how int8's ranges are taken.
     """
 
     choice: PrecisionChoice
     source_data: str | None = None
     calib_data: str | None = None
-    settings: PrecisionSettings = field(default_factory=PrecisionSettings)
+    settings: PrecisionSettings | None = None
     quantise: QuantiseSettings = field(default_factory=QuantiseSettings)
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from moase_edge.artifact.calibration import load_calibration
 from moase_edge.artifact.parity_probe import PARITY_PROBE_FILE
-from moase_edge.artifact.store import MANIFEST, Artifact, load_artifact
+from moase_edge.artifact.store import MANIFEST, Artifact, load_artifact, write_manifest
 from moase_edge.cli import main
 from moase_edge.config.precision import THRESHOLDS, ParityThresholds, PrecisionSettings
 from moase_edge.engines.tensorrt.flavour import Flavour
@@ -181,10 +181,13 @@ def test_auto_leaves_out_a_plan_that_the_target_has_no_kernels_for(
     assert "a plan is left out: " in caplog.text
 
 
-def test_a_precision_that_fails_parity_changes_nothing(folder: Path) -> None:
+def test_a_precision_that_fails_the_thresholds_of_its_artifact_changes_nothing(folder: Path) -> None:
+    manifest = load_artifact(folder).manifest
+    (folder / MANIFEST).unlink()
+    write_manifest(folder, {**manifest.model_dump(), "thresholds": {**THRESHOLDS, "fp16": NEVER}})
     before = content(folder.parent)
-    with pytest.raises(GateError, match=r"parity of fp16 with fp32 on 2 frames of seeded noise"):
-        rebuild_artifact(folder, GRAPHS_ALONE, precision=asked("fp16", settings=quick(fp16=NEVER)))
+    with pytest.raises(GateError, match=r"parity of fp16 with fp32 on 8 frames of seeded noise"):
+        rebuild_artifact(folder, GRAPHS_ALONE, precision=asked("fp16", settings=None))
     assert content(folder.parent) == before
 
 
