@@ -18,6 +18,7 @@ from moase_edge.artifact.manifest import EngineEntry, EngineRuntime
 from moase_edge.artifact.replace import replace_artifact
 from moase_edge.artifact.store import Artifact, load_artifact
 from moase_edge.calib.engine_parity import Reference, moved
+from moase_edge.calib.twin import graph_file
 from moase_edge.config.calib import QuantiseSettings, SearchSettings
 from moase_edge.config.names import LowerPrecision, PlanEngine
 from moase_edge.config.plan import PlanSettings
@@ -26,11 +27,11 @@ from moase_edge.engines.choose import GRAPH_RUNNERS, Runner
 from moase_edge.engines.onnx_runtime import OnnxRuntimeEngine
 from moase_edge.errors import EngineError, MoaseEdgeError
 from moase_edge.export.bundle import ONNX_FILE, export_artifact
-from moase_edge.export.candidates import Candidate, graph_file, half_candidate, int8_candidate
+from moase_edge.export.candidates import Candidate, half_candidate, int8_candidate
 from moase_edge.export.plan_targets import PlanBuild, PlanRequest, plan_builds
 from moase_edge.export.plans import build_plans
-from moase_edge.export.precision import wanted_precisions
 from moase_edge.export.request import ExportRequest
+from moase_edge.export.wanted import wanted_precisions
 from moase_edge.export.write import SIDECAR_FILE
 from moase_edge.models.build import build_backbone
 from moase_edge.models.steer import cut
@@ -191,6 +192,7 @@ def _candidate(
         wanted_precisions(precision, calibrated=True, targets=[target] if target else [])
         if precision == "int8":
             candidate = int8_candidate(
+                folder / ONNX_FILE,
                 folder,
                 reference,
                 thresholds,
@@ -199,7 +201,7 @@ def _candidate(
                 hold_out=SearchSettings().hold_out,
             )
         else:
-            candidate = half_candidate(precision, folder, reference, thresholds)
+            candidate = half_candidate(precision, folder / ONNX_FILE, folder, reference, thresholds)
     except Exception as exc:  # whatever it is, the other precisions go on
         made[precision] = {"absent": reason_of(exc, folder)}
         (folder / graph_file(precision)).unlink(missing_ok=True)
