@@ -89,7 +89,7 @@ def test_columns_of_the_next_picture_and_labels_are_those_worked_out_by_hand(
 
 
 def test_window_is_an_array_of_its_own_at_every_step() -> None:
-    black, white = filled(BLACK, WHITE)
+    black, white = filled(BLACK, WHITE).images
     for step in range(4):
         SideBySide(4)(black, white, step)[:] = 7
     assert (black == BLACK).all()
@@ -205,7 +205,7 @@ def test_part_of_a_set_keeps_its_indices_with_both_pictures_in_view() -> None:
 
 
 def test_single_picture_stands_beside_itself() -> None:
-    [picture] = random_pictures(1, 6)
+    [picture] = random_pictures(1, 6).images
     stream = pan(random_pictures(1, 6), [CLEAN], seed=0, frames=3)
     assert all(
         np.array_equal(frame.image, np.roll(picture, -2 * step, axis=1)) for step, frame in enumerate(stream)
