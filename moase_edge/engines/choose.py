@@ -64,7 +64,8 @@ def choices(entries: Sequence[EngineEntry], machine: Machine, name: EngineName =
     """What to try, the best first. A name that is no `auto` gives one, which may fail to open and says why then.
 
     Within one runner: the fastest of those measured on this device, before what was not measured; then the order
-    of the manifest. What failed its parity gate is never taken.
+    of the manifest. What failed its parity gate is never taken. A reason says what holds once those before it have
+    failed to open.
 
     Args:
         entries: of the manifest, at least one.
@@ -74,21 +75,30 @@ def choices(entries: Sequence[EngineEntry], machine: Machine, name: EngineName =
     """
     if name != "auto":
         return [_named(entries, machine, name)]
-    found = [choice for runner in AUTO_ORDER for choice in _runnable(entries, machine, runner)]
+    found: list[Choice] = []
+    for runner in AUTO_ORDER:
+        found += _runnable(entries, machine, runner, [choice.runner for choice in found])
     return found or [_named(entries, machine, "ort")]
 
 
-def _runnable(entries: Sequence[EngineEntry], machine: Machine, runner: Runner) -> Iterator[Choice]:
-    """The best entry that this runner can take here; none where it or the device is missing."""
+def _runnable(
+    entries: Sequence[EngineEntry], machine: Machine, runner: Runner, before: Sequence[Runner]
+) -> Iterator[Choice]:
+    """What this runner can take here, the best first; none where it or the device is missing.
+
+    Args:
+        before: runners of what is tried before.
+    """
     if runner in GRAPH_RUNNERS:
         # Without ONNX Runtime the CPU stays a choice: opening it says what to install.
         there = runner == "ort" or GRAPH_RUNNERS[runner] in machine.providers
         fitting = [entry for entry in _graphs(entries) if there and _has_kernels(entry, runner)]
     else:
-        fitting = [entry for entry in _plans(entries, runner) if not _misfits(entry, machine)]
+        fitting = [entry for entry in _plans(entries, runner) if not misfits(entry, machine)]
     ranked = _ranked(fitting, runner, machine)
-    if ranked:
-        yield Choice(runner, ranked[0], _why(entries, runner, ranked, machine))
+    for place, entry in enumerate(ranked):
+        which = _which(entries, runner, ranked, machine) if place == 0 else f"; {entry.precision} is the next best"
+        yield Choice(runner, entry, _why(runner, before) + which)
 
 
 def _passed_over(entries: Sequence[EngineEntry], ranked: Sequence[EngineEntry], runner: Runner) -> str:
@@ -104,15 +114,16 @@ def _passed_over(entries: Sequence[EngineEntry], ranked: Sequence[EngineEntry], 
 def _named(entries: Sequence[EngineEntry], machine: Machine, name: Runner) -> Choice:
     of_kind = _graphs(entries) if name in GRAPH_RUNNERS else _plans(entries, name)
     # Those that fit first; the others tell on opening what differs.
-    fitting = [entry for entry in of_kind if _fits(entry, name, machine)]
+    fitting = [entry for entry in of_kind if fits(entry, name, machine)]
     ranked = _ranked(fitting or of_kind, name, machine)
     if not ranked:
         raise EngineError(_nothing(name, failed=bool(of_kind)))
     return Choice(name, ranked[0], "it was asked for")
 
 
-def _fits(entry: EngineEntry, runner: Runner, machine: Machine) -> bool:
-    return _has_kernels(entry, runner) if runner in GRAPH_RUNNERS else not _misfits(entry, machine)
+def fits(entry: EngineEntry, runner: Runner, machine: Machine) -> bool:
+    """Whether a runner can take an engine here, as far as can be told without opening it."""
+    return _has_kernels(entry, runner) if runner in GRAPH_RUNNERS else not misfits(entry, machine)
 
 
 def _has_kernels(entry: EngineEntry, runner: Runner) -> bool:
@@ -140,7 +151,7 @@ def _plans(entries: Sequence[EngineEntry], runner: Runner) -> list[EngineEntry]:
     return [entry for entry in entries if entry.runtime == runner]
 
 
-def _misfits(entry: EngineEntry, machine: Machine) -> bool:
+def misfits(entry: EngineEntry, machine: Machine) -> bool:
     """Whether a plan cannot run here."""
     version = machine.flavours.get(entry.runtime)
     return (
@@ -164,8 +175,8 @@ def _ranked(entries: Sequence[EngineEntry], runner: Runner, machine: Machine) ->
 
 def _latency_ms(entry: EngineEntry, runner: Runner, machine: Machine) -> float:
     """As it was measured with this runner at this place; infinite where it was not."""
-    where = entry.measured_on or ""
-    there = _place(runner, machine) in where and _PROVIDER_SAID.get(runner, "") in where
+    runs, on, place = (entry.measured_on or "").rpartition(" on ")
+    there = on and place == _place(runner, machine) and _PROVIDER_SAID.get(runner, "") in runs
     return entry.latency_ms if there and entry.latency_ms is not None else math.inf
 
 
@@ -175,18 +186,22 @@ def _place(runner: Runner, machine: Machine) -> str:
     return cast(Device, machine.device).gpu if on_gpu else machine.processor
 
 
-def _why(entries: Sequence[EngineEntry], runner: Runner, ranked: Sequence[EngineEntry], machine: Machine) -> str:
+def _why(runner: Runner, before: Sequence[Runner]) -> str:
+    """Why this runner, where no other one of those that are tried before opens."""
+    if runner not in GRAPH_RUNNERS:
+        return "a plan fits this GPU"
+    here = {"ort-cuda": "ONNX Runtime has CUDA", "ort": "ONNX Runtime has no CUDA"}[runner]
+    if "ort-cuda" in before:
+        here = "the CPU is left"
+    return here if set(before) - set(GRAPH_RUNNERS) else f"no plan fits, and {here}"
+
+
+def _which(entries: Sequence[EngineEntry], runner: Runner, ranked: Sequence[EngineEntry], machine: Machine) -> str:
+    """Why the first of what a runner could take, as a further clause; nothing where there was no choice."""
     best = ranked[0]
-    what = {
-        "ort-cuda": "no plan fits, and ONNX Runtime has CUDA",
-        "ort": "no plan fits, and ONNX Runtime has no CUDA",
-    }.get(runner, "a plan fits this GPU")
     latency = _latency_ms(best, runner, machine)
-    if latency < math.inf:
-        fastest = f"; {best.precision} is the fastest measured here ({latency:.2f} ms)"
-        return what if len(ranked) == 1 else what + fastest
-    if passed_over := _passed_over(entries, ranked, runner):
-        return f"{what}; {passed_over}"
-    return (
-        what if len(ranked) == 1 else f"{what}; {best.precision} is the artifact's first, none was measured here"
-    )
+    if latency < math.inf and len(ranked) > 1:
+        return f"; {best.precision} is the fastest measured here ({latency:.2f} ms)"
+    if latency == math.inf and (passed_over := _passed_over(entries, ranked, runner)):
+        return f"; {passed_over}"
+    return "" if len(ranked) == 1 else f"; {best.precision} is the artifact's first, none was measured here"

@@ -16,6 +16,7 @@ from moase_edge.artifact.specs import SHIFT
 from moase_edge.engines.base import Tensors
 from moase_edge.engines.onnx_runtime import BESIDE, Provider, ProviderOptions, blocks_of, open_session, title_of
 from moase_edge.engines.shift import fitting_shift
+from moase_edge.engines.tensorrt.torch_memory import enough_memory
 from moase_edge.errors import EngineError
 
 # Sets of buffers that are handed out in turn, and one for answers that go to the host.
@@ -65,7 +66,8 @@ class OnnxRuntimeDeviceEngine:
         cache: folder in which the TensorRT provider keeps what it builds.
 
     Raises:
-        EngineError: ONNX Runtime is missing, refuses the model, or did not take the provider.
+        EngineError: ONNX Runtime is missing, refuses the model, or did not take the provider; or memory for the
+            tensors of one frame does not suffice.
     """
 
     def __init__(
@@ -99,6 +101,8 @@ class OnnxRuntimeDeviceEngine:
         self.precision = precision
         self.device = str(device)
         self.name = title_of(provider, "CUDA graph" if graphs else None)
+        if not self._one_graph:  # whose one batch is that of its first run
+            self._buffers(_EVEN, 1)
 
     def run(self, images: NDArray[np.float32], shift: NDArray[np.float32] | None = None) -> Tensors:
         """(B, 3, H, W) float32, and (B, L, C) float32 to steer -> outputs by name (see `Engine`)."""
@@ -123,15 +127,7 @@ class OnnxRuntimeDeviceEngine:
         if self._session is None:
             raise EngineError("this engine was closed. Open the artifact again.")
         rows = self._fitting(images, shift)
-        key = (_EVEN if self._one_graph else turn, len(images))
-        if key not in self._bound:
-            if self._one_graph and self._bound:
-                raise EngineError(
-                    "ONNX Runtime's TensorRT provider keeps one CUDA graph, here of a batch of "
-                    f"{next(iter(self._bound))[1]}; got one of {len(images)}. Open it without CUDA graphs."
-                )
-            self._bound[key] = _Bound(self._session, len(images), self._on, cuda=self._cuda)
-        bound = self._bound[key]
+        key, bound = self._buffers(turn, len(images))
         try:
             self._run_bound(bound, rows, list(self._bound).index(key))
         except EngineError:
@@ -139,6 +135,19 @@ class OnnxRuntimeDeviceEngine:
         except Exception as exc:  # ONNX Runtime raises many unrelated types
             raise EngineError(f"the engine failed on a batch of shape {images.shape}: {exc}") from exc
         return bound
+
+    def _buffers(self, turn: int, batch: int) -> tuple[tuple[int, int], _Bound]:
+        """A set and its name, made at its first use."""
+        key = (_EVEN if self._one_graph else turn, batch)
+        if key not in self._bound:
+            if self._one_graph and self._bound:
+                raise EngineError(
+                    "ONNX Runtime's TensorRT provider keeps one CUDA graph, here of a batch of "
+                    f"{next(iter(self._bound))[1]}; got one of {batch}. Open it without CUDA graphs."
+                )
+            with enough_memory(f"the tensors of {batch} frames"):
+                self._bound[key] = _Bound(self._session, batch, self._on, cuda=self._cuda)
+        return key, self._bound[key]
 
     def _run_bound(self, bound: _Bound, rows: Mapping[str, NDArray[np.float32]], graph: int) -> None:
         options = self._run_options(graph)

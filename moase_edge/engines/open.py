@@ -72,8 +72,9 @@ def open_chosen(
         try:
             return _opened(artifact, choice, refused, threads=threads, graphs=graphs)
         except (EngineError, GateError) as exc:
-            logger.warning("%s does not open, and the next best is taken: %s", choice.runner, exc)
-            refused.append(f"{choice.runner} does not open")
+            what = f"{choice.runner} does not open {choice.entry.file}"
+            logger.warning("%s, and the next best is tried: %s", what, exc)
+            refused.append(what)
     return _opened(artifact, found[-1], refused, threads=threads, graphs=graphs)
 
 

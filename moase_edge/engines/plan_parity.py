@@ -11,18 +11,32 @@ from numpy.typing import NDArray
 
 from moase_edge.artifact.cache import Cache
 from moase_edge.artifact.manifest import EngineEntry
-from moase_edge.artifact.parity_probe import ParityProbe, load_parity_probe
+from moase_edge.artifact.parity_probe import PARITY_PROBE_FILE, ParityProbe, load_parity_probe
 from moase_edge.artifact.store import Artifact
 from moase_edge.config.precision import GraphPrecision, ParityThresholds
 from moase_edge.engines.base import DeviceEngine, Engine, Tensors
 from moase_edge.engines.deviation import deviation_of, failures_of
 from moase_edge.errors import GateError
+from moase_edge.version import __version__
 
 logger = logging.getLogger(__name__)
 
-
 _KIND, _PASSED = "parity", b"passed"
 _Run = Callable[..., Mapping[str, Any]]
+
+
+def refuse_failed(artifact: Artifact, entry: EngineEntry, cache: Cache, device: Mapping[str, object]) -> None:
+    """Refuse a plan that failed its check on this device before, without loading it again.
+
+    Args:
+        artifact, entry, cache, device: as of `check_first_load`.
+
+    Raises:
+        GateError: in the words of then.
+    """
+    found = cache.load(_KIND, _facts(artifact, entry, device))
+    if found is not None and found != _PASSED:
+        raise GateError(f"{found.decode()} It was found at its first load and is remembered.")
 
 
 def check_first_load(
@@ -33,29 +47,49 @@ def check_first_load(
     Args:
         engine: the plan, open.
         entry: the plan's, from the artifact's manifest.
-        cache: remembers what has passed.
-        device: what tells this device and its driver from another.
+        cache: remembers what has passed, and what has failed.
+        device: what tells this device, its driver and what runs the plan from others.
 
     Raises:
         ArtifactError: the artifact's probe cannot be used.
         GateError: parity does not hold.
         EngineError: the engine failed.
     """
-    facts = {"plan": artifact.manifest.files[entry.file], **device}
+    facts = _facts(artifact, entry, device)
     if cache.load(_KIND, facts) == _PASSED:
         return
     probe = load_parity_probe(artifact)
     if probe is None:
         logger.warning("%s holds no frames to check a plan by; export again to have some", artifact.folder)
         return
-    check_plan_parity(
-        engine,
-        probe,
-        artifact.manifest.thresholds[cast(GraphPrecision, entry.precision)],
-        head=artifact.manifest.sidecar.classes > 0,
-        batch=1 if entry.batch is None else entry.batch[0],
-    )
+    try:
+        check_plan_parity(
+            engine,
+            probe,
+            _thresholds(artifact, entry),
+            head=artifact.manifest.sidecar.classes > 0,
+            batch=1 if entry.batch is None else entry.batch[0],
+        )
+    except GateError as exc:
+        cache.store(_KIND, facts, str(exc).encode())
+        raise
     cache.store(_KIND, facts, _PASSED)
+
+
+def _facts(artifact: Artifact, entry: EngineEntry, device: Mapping[str, object]) -> dict[str, object]:
+    """All that a check depends on; another moase-edge may compare more."""
+    files = artifact.manifest.files
+    return {
+        "plan": files[entry.file],
+        "probe": files.get(PARITY_PROBE_FILE),
+        "thresholds": _thresholds(artifact, entry).model_dump(),
+        "moase_edge": __version__,
+        **device,
+    }
+
+
+def _thresholds(artifact: Artifact, entry: EngineEntry) -> ParityThresholds:
+    return artifact.manifest.thresholds[cast(GraphPrecision, entry.precision)]
 
 
 def check_plan_parity(

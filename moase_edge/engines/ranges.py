@@ -4,6 +4,10 @@ An int8 engine clips what lies beyond its ranges, silently; a shift of domain is
 inside a plan are not to be had, so this sees the images, the taps, the frozen logits and, where the engine can be
 steered, the token means, and no layer by itself. The images' range is that of the first layer; the taps are the
 residual stream, from which the last layers' inputs are normalised; the token means tell of every block's entrance.
+
+A frame counts once, by its first run. Where that is steered, its outputs are of steered tokens, as are the
+activations that the ranges hold; the token means of the block that is steered, and of those before it, lie before
+the shift.
 """
 
 from __future__ import annotations
@@ -32,6 +36,8 @@ MARGIN = 0.1
 class WatchedEngine:
     """An engine, and a count of the frames whose values leave the span of the calibration frames.
 
+    Every run is looked at; once `new_frames` was called, the first alone that follows each call of it.
+
     Args:
         engine: that is watched; what else it offers is passed on.
         spans: lowest and highest value by tensor; one that the engine does not return is not watched.
@@ -39,7 +45,7 @@ class WatchedEngine:
 
     Attributes:
         outside: frames so far by tensor, of those that left its span.
-        frames: that were run.
+        frames: that were looked at.
     """
 
     def __init__(
@@ -51,20 +57,25 @@ class WatchedEngine:
         self.name = engine.name
         self.outside: dict[str, int] = Counter()
         self.frames = 0
+        self._told = self._again = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
 
     def run(self, images: NDArray[np.float32], shift: NDArray[np.float32] | None = None) -> Tensors:
-        """As the engine's own; looks at every frame of the batch, unless it is steered.
-
-        A frame that is steered was run without a shift before, and would count twice.
-        """
-        if shift is not None:
-            return self._engine.run(images, shift)
-        outputs = self._engine.run(images)
-        self.look(images, outputs)
+        """As the engine's own; looks at every frame of the batch, steered or not, that was not run before."""
+        outputs = self._engine.run(images) if shift is None else self._engine.run(images, shift)
+        if self._is_first():
+            self.look(images, outputs)
         return outputs
+
+    def new_frames(self) -> None:
+        """The next run is of other frames; what follows it, for a trial or an update, is of the same ones."""
+        self._told, self._again = True, False
+
+    def _is_first(self) -> bool:
+        first, self._again = not self._again, self._told
+        return first
 
     def look(self, images: NDArray[np.float32], outputs: Tensors) -> None:
         """Count what leaves its span.
@@ -124,11 +135,11 @@ class WatchedDeviceEngine(WatchedEngine):
     def run_on_device(
         self, images: NDArray[np.float32], shift: NDArray[np.float32] | None = None
     ) -> Mapping[str, Tensor]:
-        """As the engine's own; looks at every frame of the batch, unless it is steered. Waits for the outputs."""
-        if shift is not None:
-            return self._on_device.run_on_device(images, shift)
-        outputs = self._on_device.run_on_device(images)
-        self.look(images, {name: _ends(value) for name, value in outputs.items() if name in self._bounds})
+        """As the engine's own; looks as `run` does, and waits for the outputs then."""
+        run = self._on_device.run_on_device
+        outputs = run(images) if shift is None else run(images, shift)
+        if self._is_first():
+            self.look(images, {name: _ends(value) for name, value in outputs.items() if name in self._bounds})
         return outputs
 
 
@@ -158,6 +169,12 @@ def count_anew(engine: Engine | None) -> None:
     if isinstance(engine, WatchedEngine):
         engine.outside.clear()
         engine.frames = 0
+
+
+def new_frames(engine: Engine | None) -> None:
+    """Tell an engine that is watched that its next run is of frames that it has not seen."""
+    if isinstance(engine, WatchedEngine):
+        engine.new_frames()
 
 
 def counts_outside(engine: Engine | None) -> dict[str, int]:

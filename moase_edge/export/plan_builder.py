@@ -15,7 +15,7 @@ from moase_edge.export.signals import signals_deferred
 
 # Of what is built from the same graph and settings; a change that makes other plans raises it, so that no plan of
 # an older moase-edge is taken from the cache.
-RECIPE = 1
+RECIPE = 2
 _ADVICE = {
     r"workspace|no tactics": "Give it more memory: a larger --workspace-mib, or none for all that the device has.",
     r"out ?of ?memory|OutOfMemory|allocat": "Free memory on the device (close other programs), or lower --batch.",
@@ -66,6 +66,8 @@ def build_plan(
         network = builder.create_network(_strongly_typed(trt))
         _parse(graph, network, flavour, log)
         config = _configure(builder, network, trt, settings, target)
+        if flavour.name == "tensorrt-rtx":  # else memory taken while it runs may bar it from a CUDA graph
+            config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
         config.progress_monitor = _monitor(trt, ended)
         cache = _timing_cache(config, flavour, timings)
         plan = builder.build_serialized_network(network, config)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,11 @@ from moase_edge.artifact.parity_probe import load_parity_probe
 from moase_edge.artifact.replace import replace_artifact
 from moase_edge.artifact.store import Artifact, load_artifact
 from moase_edge.config.precision import PrecisionSettings
-from moase_edge.engines.choose import GRAPH_RUNNERS, Choice, Machine, choices
+from moase_edge.engines.base import Engine
+from moase_edge.engines.choose import GRAPH_RUNNERS, Choice, Machine, choices, fits, misfits
 from moase_edge.engines.open import open_choice, survey
 from moase_edge.engines.timing import fastest, measure
-from moase_edge.errors import ArtifactError, ConfigError, EngineError, StorageError
+from moase_edge.errors import ArtifactError, ConfigError, EngineError, GateError, StorageError
 
 _KIND = "decision"
 
@@ -37,7 +38,8 @@ def decide_precision(
 
     Every precision is measured with the engine that `auto` would take of it. The decision is put into the artifact
     (a new folder, swapped in by rename), or into the user's cache where its place cannot be written, and where the
-    artifact is meant for plans and none runs here: another device, or this one with its plans, decides for itself.
+    artifact is meant for plans and one does not fit here, or none runs here: another device, or this one with its
+    plans, decides for itself. Where an engine did not open, for want of memory perhaps, it is of this once.
 
     Args:
         threads: of ONNX Runtime on the CPU.
@@ -46,7 +48,7 @@ def decide_precision(
 
     Raises:
         ArtifactError: the artifact was changed meanwhile.
-        EngineError: nothing of it runs here.
+        EngineError: the artifact holds nothing that could be meant.
     """
     if not artifact.manifest.undecided:
         return artifact
@@ -55,19 +57,23 @@ def decide_precision(
     if (found := kept.load(_KIND, facts)) is not None:
         return _decided(artifact, json.loads(found)["engines"])
     logger.warning("measuring which of the artifact's precisions is the fastest on this device, this once")
-    engines = _measured(artifact, machine, settings or PrecisionSettings(), threads)
+    candidates = _candidates(artifact, machine, threads)
+    engines = _measured(artifact, candidates, settings or PrecisionSettings())
+    plain = [entry.model_dump(mode="json") for entry in engines]
+    if any(candidate.missed for candidate in candidates.values()):
+        return _decided(artifact, plain)
     if not _made_for_another(artifact, machine) and (written := _written(artifact, engines)) is not None:
         return decide_precision(written, threads=threads, settings=settings, cache=cache)
-    plain = [entry.model_dump(mode="json") for entry in engines]
     kept.store(_KIND, facts, json.dumps({"engines": plain}).encode())
     return _decided(artifact, plain)
 
 
 def _made_for_another(artifact: Artifact, machine: Machine) -> bool:
-    """Whether there are or shall be plans, and none that runs here."""
-    engines = artifact.manifest.engines
-    planned = bool(artifact.manifest.targets) or any(entry.built_for is not None for entry in engines)
-    return planned and all(choice.runner in GRAPH_RUNNERS for choice in choices(engines, machine))
+    """Whether a plan does not fit here, or there shall be plans and none is here yet."""
+    manifest = artifact.manifest
+    strange = any(entry.built_for is not None and misfits(entry, machine) for entry in manifest.engines)
+    found = choices(manifest.engines, machine)
+    return strange or (bool(manifest.targets) and all(choice.runner in GRAPH_RUNNERS for choice in found))
 
 
 def _written(artifact: Artifact, engines: tuple[EngineEntry, ...]) -> Artifact | None:
@@ -107,22 +113,17 @@ def _decided(artifact: Artifact, engines: list[dict[str, Any]]) -> Artifact:
 
 
 def _measured(
-    artifact: Artifact, machine: Machine, settings: PrecisionSettings, threads: int | None
+    artifact: Artifact, candidates: Mapping[Precision, _Candidate], settings: PrecisionSettings
 ) -> tuple[EngineEntry, ...]:
     """The engines with the fastest precision first, those that were measured with their latency."""
-    best = _best_of_each(artifact, machine)
     measured = measure(
-        {precision: partial(open_choice, artifact, choice, threads=threads) for precision, choice in best.items()},
-        _image(artifact),
-        rounds=settings.rounds,
-        warm_up=settings.warm_up,
-        seconds=settings.seconds,
+        candidates, _image(artifact), rounds=settings.rounds, warm_up=settings.warm_up, seconds=settings.seconds
     )
-    if not measured:
-        raise EngineError(f"no engine of {artifact.folder} runs here. Export again for this device.")
+    if not measured:  # opening the best says why
+        return artifact.manifest.engines
     chosen = fastest({name: found.latency_ms for name, found in measured.items()}, tie=settings.tie)
     figures = {
-        best[precision].entry.file: {"latency_ms": found.latency_ms, "measured_on": found.measured_on}
+        candidates[precision].file: {"latency_ms": found.latency_ms, "measured_on": found.measured_on}
         for precision, found in measured.items()
     }
     entries = [
@@ -133,15 +134,50 @@ def _measured(
     return tuple(sorted(entries, key=lambda entry: entry.precision != chosen))
 
 
-def _best_of_each(artifact: Artifact, machine: Machine) -> dict[Precision, Choice]:
-    """Of every precision the engine that would be taken here."""
-    found: dict[Precision, Choice] = {}
+class _Candidate:
+    """Opens the best engine of one precision that passes its check.
+
+    Attributes:
+        file: of the one that was opened.
+        missed: whether one did not open for a reason that may pass.
+    """
+
+    def __init__(self, artifact: Artifact, found: Sequence[Choice], threads: int | None) -> None:
+        self._artifact, self._found, self._threads = artifact, found, threads
+        self.file = found[0].entry.file
+        self.missed = False
+
+    def __call__(self) -> Engine:
+        *others, last = self._found
+        for choice in others:
+            try:
+                return self._opened(choice)
+            except GateError as exc:
+                logger.warning("%s is not measured: %s", choice.entry.file, exc)
+        return self._opened(last)
+
+    def _opened(self, choice: Choice) -> Engine:
+        self.file = choice.entry.file
+        try:
+            return open_choice(self._artifact, choice, threads=self._threads)
+        except EngineError as exc:
+            self.missed = True
+            logger.warning("%s does not open, so what is the fastest is asked again: %s", self.file, exc)
+            raise
+
+
+def _candidates(artifact: Artifact, machine: Machine, threads: int | None) -> dict[Precision, _Candidate]:
+    """Of every precision the engines that could be taken here."""
+    found: dict[Precision, _Candidate] = {}
     for precision in dict.fromkeys(entry.precision for entry in artifact.manifest.engines):
         entries = [entry for entry in artifact.manifest.engines if entry.precision == precision]
         try:
-            found[precision] = choices(entries, machine)[0]
+            fitting = [each for each in choices(entries, machine) if fits(each.entry, each.runner, machine)]
         except EngineError as exc:
             logger.info("%s is not measured: %s", precision, exc)
+            continue
+        if fitting:
+            found[precision] = _Candidate(artifact, fitting, threads)
     return found
 
 

@@ -18,7 +18,7 @@ from moase_edge.config.adapt import AdaptSettings
 from moase_edge.config.names import EngineName
 from moase_edge.engines.base import Engine, precision_of
 from moase_edge.engines.open import open_chosen
-from moase_edge.engines.ranges import count_anew, counts_outside, watched
+from moase_edge.engines.ranges import count_anew, counts_outside, new_frames, watched
 from moase_edge.errors import ConfigError, SourceError
 from moase_edge.frames.frame import Frame
 from moase_edge.frames.open import open_source
@@ -268,6 +268,7 @@ class Pipeline:
     ) -> Iterator[Result]:
         with stages.timed("preprocess"):
             images = self._preprocessed(batch)
+        new_frames(self._watched)
         prediction = self.method.predict(images, stages)
         results = results_of(batch, prediction, stages, labels=self.labels, has_head=self._has_head)
         self.record.add_results(results)

@@ -47,7 +47,7 @@ class NetworkDefinitionCreationFlag(enum.IntEnum):
 
 
 class BuilderFlag(enum.IntEnum):
-    TF32, VERSION_COMPATIBLE = range(2)
+    TF32, VERSION_COMPATIBLE, REQUIRE_USER_ALLOCATION = range(3)
 
 
 class MemoryPoolType(enum.IntEnum):

@@ -70,6 +70,19 @@ def test_a_batch_that_does_not_fit_is_refused(shape: tuple[int, ...], engine: On
         engine.run(np.zeros(shape, np.float32))
 
 
+def test_too_little_memory_is_told_of_when_it_opens_and_when_a_larger_batch_comes(
+    engine: OnnxRuntimeDeviceEngine, steerable_artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB")
+
+    monkeypatch.setattr(torch, "zeros", refuse)
+    with pytest.raises(EngineError, match=r"no memory for the tensors of 5 frames: CUDA out of memory"):
+        engine.run(pictures(5))
+    with pytest.raises(EngineError, match=r"no memory for the tensors of 1 frames: CUDA out of memory"):
+        OnnxRuntimeDeviceEngine(steerable_artifact / "backbone.onnx", provider="cpu", device=torch.device("cpu"))
+
+
 def test_a_closed_engine_does_not_run(engine: OnnxRuntimeDeviceEngine) -> None:
     engine.close()
     with pytest.raises(EngineError, match="this engine was closed"):

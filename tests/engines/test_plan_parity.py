@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 
 from moase_edge.artifact.cache import Cache
-from moase_edge.artifact.parity_probe import load_parity_probe
+from moase_edge.artifact.parity_probe import PARITY_PROBE_FILE, load_parity_probe
 from moase_edge.artifact.store import Artifact, load_artifact
 from moase_edge.config.precision import PrecisionSettings
 from moase_edge.engines.base import Tensors
 from moase_edge.engines.onnx_runtime import OnnxRuntimeEngine
-from moase_edge.engines.plan_parity import check_first_load, check_plan_parity
+from moase_edge.engines.plan_parity import check_first_load, check_plan_parity, refuse_failed
 from moase_edge.errors import GateError
 from tests.blocked import run_blocked
 
@@ -146,12 +146,35 @@ def test_a_device_checks_a_plan_once(artifact: Artifact, tmp_path: Path) -> None
         assert len(engine.batches) == 8
 
 
-def test_a_failure_is_not_remembered_as_a_pass(artifact: Artifact, tmp_path: Path) -> None:
+def test_another_version_of_tensorrt_and_another_probe_are_no_check_that_was_made(
+    artifact: Artifact, tmp_path: Path
+) -> None:
     entry, cache = artifact.manifest.engines[0], Cache(tmp_path)
+    other = {**artifact.manifest.files, PARITY_PROBE_FILE: "0" * 64}
+    moved = Artifact(artifact.folder, artifact.manifest.model_copy(update={"files": other}))
+    half = entry.model_copy(update={"precision": "fp16"})
+    with closing(Distorted(artifact, 1.0)) as engine:
+        check_first_load(engine, artifact, entry, cache, {**DEVICE, "tensorrt": "10.3.0"})
+        for checked, of in ((artifact, entry), (moved, entry), (artifact, half)):
+            before = len(engine.batches)
+            check_first_load(engine, checked, of, cache, {**DEVICE, "tensorrt": "10.9.0"})
+            assert len(engine.batches) == before + 4
+
+
+def test_a_failure_is_remembered_as_one_of_this_device_alone(artifact: Artifact, tmp_path: Path) -> None:
+    entry, cache = artifact.manifest.engines[0], Cache(tmp_path)
+    refuse_failed(artifact, entry, cache, DEVICE)
     with closing(Distorted(artifact, 2.0)) as engine:
         for _ in range(2):
-            with pytest.raises(GateError):
+            with pytest.raises(GateError) as told:
                 check_first_load(engine, artifact, entry, cache, DEVICE)
+    with pytest.raises(GateError, match="found at its first load and is remembered") as again:
+        refuse_failed(artifact, entry, cache, DEVICE)
+    assert str(again.value).startswith(str(told.value))
+    refuse_failed(artifact, entry, cache, {**DEVICE, "driver": "550"})
+    with closing(Distorted(artifact, 1.0)) as sound:
+        check_first_load(sound, artifact, entry, cache, DEVICE)
+    refuse_failed(artifact, entry, cache, DEVICE)
 
 
 def test_a_device_without_torch_and_onnx_can_check(digits_artifact: Path) -> None:

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 
+from moase_edge.adapt.tracker import Tracker
 from moase_edge.engines.base import DeviceEngine, device_of, precision_of
-from moase_edge.engines.ranges import WatchedDeviceEngine, WatchedEngine, count_anew, counts_outside
+from moase_edge.engines.ranges import (
+    WatchedDeviceEngine,
+    WatchedEngine,
+    count_anew,
+    counts_outside,
+    new_frames,
+)
+from moase_edge.runtime.tracked_run import run_tracked
+from tests.runtime.steered import KnownTracker, SteerableEngine
+from tests.runtime.steered import images as domains
 
 SPANS = {"images": (-1.0, 1.0), "mid": (0.0, 10.0), "other": (0.0, 1.0)}
 
@@ -70,10 +80,51 @@ def test_it_is_the_engine_in_everything_else() -> None:
     assert inner.closed
 
 
-def test_a_steered_run_of_a_frame_that_ran_before_does_not_count() -> None:
+def test_a_steered_run_is_looked_at_as_it_was_steered() -> None:
     engine = WatchedEngine(Doubling(), SPANS)
-    engine.run(images(3.0), np.ones((1, 1, 1), np.float32))
-    assert (counts_outside(engine), engine.frames) == ({}, 0)
+    engine.run(images(0.5), np.full((1, 1, 1), 7, np.float32))  # mid: 5 + 7
+    engine.run(images(3.0), np.full((1, 1, 1), -25, np.float32))  # mid: 30 - 25
+    assert counts_outside(engine) == {
+        "frames outside the calibrated range of images": 1,
+        "frames outside the calibrated range of mid": 1,
+    }
+    assert engine.frames == 2
+
+
+def test_only_the_first_run_after_new_frames_counts() -> None:
+    engine = WatchedEngine(Doubling(), SPANS)
+    for _ in range(2):
+        new_frames(engine)
+        engine.run(images(3.0, 0.5), np.zeros((2, 1, 1), np.float32))
+        engine.run(images(3.0))  # a trial, or the frozen answer
+        engine.run(images(8.0, 8.0))  # augmented for an update
+    assert counts_outside(engine) == {
+        "frames outside the calibrated range of images": 2,
+        "frames outside the calibrated range of mid": 2,
+    }
+    assert engine.frames == 4
+
+
+def test_a_settled_domain_whose_every_run_is_steered_is_watched() -> None:
+    engine, tracker = WatchedEngine(SteerableEngine(), {"images": (0.0, 0.5)}), KnownTracker(latest=1)
+    for _ in range(100):
+        new_frames(engine)
+        run_tracked(engine, cast(Tracker, tracker), domains(1))
+    assert counts_outside(engine) == {"frames outside the calibrated range of images": 100}
+    assert engine.frames == 100
+
+
+def test_frames_that_are_steered_for_another_domain_than_expected_count_once() -> None:
+    inner = SteerableEngine()
+    engine = WatchedEngine(inner, {"images": (0.0, 1.0), "token_means": (0.0, 1.0)})
+    new_frames(engine)
+    run_tracked(engine, cast(Tracker, KnownTracker(latest=1)), domains(1, 2, 0))
+    assert len(inner.runs) == 2
+    assert counts_outside(engine) == {
+        "frames outside the calibrated range of images": 1,
+        "frames outside the calibrated range of token_means": 1,
+    }
+    assert engine.frames == 3
 
 
 class OnDevice(Doubling):
@@ -91,12 +142,16 @@ def test_outputs_that_stay_on_the_device_are_watched_there() -> None:
     assert device_of(engine) == "cpu"
     found = engine.run_on_device(images(0.5, 3.0, -0.2, float("nan")))
     np.testing.assert_allclose(found["mid"][:2].ravel(), [5, 30])
-    engine.run_on_device(images(3.0), np.ones((1, 1, 1), np.float32))
+    engine.run_on_device(images(3.0), np.full((1, 1, 1), -25, np.float32))
     assert counts_outside(engine) == {
-        "frames outside the calibrated range of images": 2,
+        "frames outside the calibrated range of images": 3,
         "frames outside the calibrated range of mid": 3,
     }
-    assert engine.frames == 4
+    assert engine.frames == 5
+    new_frames(engine)
+    engine.run_on_device(images(0.5))
+    engine.run(images(3.0))  # run again for the host
+    assert engine.frames == 6
 
 
 def test_a_new_count_begins_at_nothing() -> None:

@@ -48,6 +48,14 @@ def test_networks_are_strongly_typed_and_static_and_float32_is_no_tf32(
     }
 
 
+def test_a_plan_of_tensorrt_rtx_takes_no_memory_while_it_runs_so_that_a_graph_can_be_captured(
+    digits: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tensorrt_stand_in.install(monkeypatch, "1.7.1", "tensorrt_rtx")
+    built = build_plan(digits, find_flavour("tensorrt-rtx"), PlanSettings(), target=None)
+    assert json.loads(built.plan)["flags"] == ["REQUIRE_USER_ALLOCATION"]
+
+
 def test_every_setting_reaches_the_builder(digits: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     tensorrt_stand_in.install(monkeypatch)
     found = told(

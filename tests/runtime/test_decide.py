@@ -14,10 +14,13 @@ from moase_edge.artifact.manifest import BuiltFor, EngineEntry
 from moase_edge.artifact.store import MANIFEST, Artifact, load_artifact, write_manifest
 from moase_edge.config.precision import PrecisionSettings
 from moase_edge.engines import timing
-from moase_edge.errors import StorageError
+from moase_edge.engines.tensorrt.device import Device
+from moase_edge.errors import GateError, StorageError
 from moase_edge.runtime import decide
 from moase_edge.runtime.decide import decide_precision
 from tests.artifact.halves import add_halves
+from tests.engines.tensorrt.stand_in import Module, plan_of
+from tests.engines.tensorrt.test_open import on_gpu
 
 QUICK = PrecisionSettings(rounds=2, warm_up=0)
 
@@ -107,6 +110,78 @@ def test_an_artifact_whose_plans_are_still_to_be_built_stays_undecided(
     assert order(decided)[0] == "fp16"
     written = load_artifact(undecided.folder).manifest
     assert (written.undecided, len(written.plan_graphs())) == (True, 3)
+
+
+def with_plan(artifact: Artifact, target: str, precision: str = "fp32") -> Artifact:
+    """The artifact with a plan of the stand-in for one more GPU."""
+    built = BuiltFor(target=target, versions={"tensorrt": "10.9.0"})
+    plan = EngineEntry(
+        file=f"{precision}.{target}.engine",
+        runtime="tensorrt",
+        precision=precision,  # type: ignore[arg-type]
+        source="backbone.onnx",
+        built_for=built,
+    )
+    (artifact.folder / plan.file).write_bytes(plan_of((artifact.folder / "backbone.onnx").read_bytes()))
+    (artifact.folder / MANIFEST).unlink()
+    fields = {**artifact.manifest.model_dump(), "engines": (*artifact.manifest.engines, plan)}
+    write_manifest(artifact.folder, fields)
+    return load_artifact(artifact.folder)
+
+
+def test_where_plans_are_for_two_gpus_each_decides_for_itself(
+    undecided: Artifact,
+    fp16_is_faster: list[list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MOASE_EDGE_CACHE", str(tmp_path / "cache"))
+    for_two = with_plan(with_plan(undecided, "sm86", "fp16"), "sm89")
+    first = with_plan(for_two, "sm86")
+    for target in ("sm86", "sm86", "sm89"):
+        on_gpu(monkeypatch, Device(f"GPU {target}", target, 8192, {}), Module())
+        assert order(decide_precision(load_artifact(first.folder), settings=QUICK))[0] == "fp16"
+    assert fp16_is_faster == [["fp32", "fp16"]] * 2
+    assert load_artifact(first.folder).manifest == first.manifest
+
+
+def test_a_decision_that_misses_an_engine_is_of_this_once(
+    undecided: Artifact,
+    fp16_is_faster: list[list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("MOASE_EDGE_CACHE", str(tmp_path / "cache"))
+    planned = with_plan(undecided, "sm86", "fp16")
+    gpu = Device("GPU", "sm86", 8192, {})
+    for memory, precisions, written in ((False, ["fp32"], False), (True, ["fp32", "fp16"], True)):
+        on_gpu(monkeypatch, gpu, Module(memory=memory))
+        decide_precision(planned, settings=QUICK)
+        assert fp16_is_faster[-1] == precisions
+        assert load_artifact(planned.folder).manifest.undecided != written
+    assert "fp16.sm86.engine does not open, so what is the fastest is asked again" in caplog.text
+
+
+def test_a_plan_that_fails_its_check_is_measured_in_another_engine_of_its_precision(
+    undecided: Artifact,
+    fp16_is_faster: list[list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MOASE_EDGE_CACHE", str(tmp_path / "cache"))
+    planned = with_plan(undecided, "sm86", "fp16")
+    on_gpu(monkeypatch, Device("GPU", "sm86", 8192, {}), Module())
+
+    def refuse(*_: object) -> None:
+        raise GateError("other values")
+
+    monkeypatch.setattr("moase_edge.engines.tensorrt.open.check_first_load", refuse)
+    decided = decide_precision(planned, settings=QUICK)
+    assert fp16_is_faster == [["fp32", "fp16"]]
+    measured = {entry.file: entry.latency_ms for entry in decided.manifest.engines}
+    assert (measured["backbone.fp16.onnx"], measured["fp16.sm86.engine"]) == (1.0, None)
+    assert not load_artifact(planned.folder).manifest.undecided
 
 
 def test_of_two_first_runs_the_later_takes_what_the_earlier_wrote(

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from moase_edge.config.source import SourceSettings
+from moase_edge.engines.base import Engine
+from moase_edge.engines.ranges import WatchedEngine
 from moase_edge.errors import ConfigError, SourceError
 from moase_edge.frames.live import LiveSource
 from moase_edge.report.files import RotatingJsonl
@@ -21,6 +23,7 @@ from moase_edge.runtime.method import Prediction
 from moase_edge.runtime.stages import Stages
 from tests.frames.test_live import Script, grabbed
 from tests.runtime.fakes import LevelMethod, ListSource, LogitsMethod, frames, picture, pipeline_of
+from tests.runtime.steered import SteerableEngine
 
 
 def test_a_result_is_handed_out_before_anything_is_learned_from_its_frame() -> None:
@@ -62,6 +65,31 @@ def test_every_frame_is_answered_once_in_order_in_batches_with_a_short_last_one(
     assert [what for what, _ in method.log] == ["predict", "learn"] * len(sizes)
     assert source.counts.delivered == answered
     assert source.closed == 1
+
+
+class Rerunning(LevelMethod):
+    """Runs every batch once more to answer it, and again to learn from it."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__()
+        self._engine = engine
+
+    def predict(self, images: NDArray[np.float32], stages: Stages) -> Prediction:
+        self._engine.run(images), self._engine.run(images)
+        return super().predict(images, stages)
+
+    def learn(self, prediction: Prediction) -> dict[str, float]:
+        self._engine.run(np.zeros((1, 3, 4, 4), np.float32))
+        return {}
+
+
+def test_the_ranges_of_an_int8_engine_are_watched_once_a_frame_however_often_it_is_run() -> None:
+    engine = WatchedEngine(SteerableEngine(), {"images": (0.0, 1 / 255)})
+    pipeline = pipeline_of(Rerunning(engine))
+    pipeline._watched = engine
+    list(pipeline.run(ListSource(frames(8)), batch_size=3))  # levels 0, 1, 2, 0, ...
+    assert pipeline.outside_the_ranges() == {"frames outside the calibrated range of images": 2}
+    assert engine.frames == 8
 
 
 @pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"max_frames": 0}, {"batch_size": -1}, {"max_frames": -3}])

@@ -53,25 +53,44 @@ class PlanRunner:
         fitting = fitting_shift(shift, self._blocks, len(images))
         if fitting is not None:
             inputs[SHIFT] = fitting
-        key = (slot, batch)
-        fresh = key not in self._slots
-        if fresh:
-            self._slots[key] = Slot(plan, self._memory, batch, graphs=self._graphs)
-        self._slots[key].run(inputs)
+        chosen = self._slot(plan, slot, batch)
+        fresh = not chosen.ran
+        chosen.run(inputs)
         if fresh:  # TensorRT-RTX has compiled by now, which takes seconds: kept even if the process is killed
             plan.keep_cache()
-        return self._slots[key]
+        return chosen
+
+    def prepare(self) -> None:
+        """Make one set of buffers and its context now, so that too little memory shows before the first frame.
+
+        Raises:
+            EngineError: memory does not suffice.
+        """
+        plan = self._open()
+        self._slot(plan, "host", plan.batch[0])
 
     def download(self, slot: Slot, rows: int) -> Tensors:
         """The first rows of every output, in host memory."""
         return {name: self._memory.download(buffer, rows) for name, buffer in slot.outputs.items()}
 
+    @property
+    def has_graph(self) -> bool:
+        """Whether every set of buffers that ran so far replays a CUDA graph; not before the first run."""
+        ran = [slot for slot in self._slots.values() if slot.ran]
+        return bool(ran) and all(slot.has_graph for slot in ran)
+
     def close(self) -> None:
         """Release buffers, contexts, plan and memory."""
         if self._plan is not None:
+            self._plan.keep_cache()
             self._slots.clear()
             self._plan = None
             self._memory.close()
+
+    def _slot(self, plan: Plan, name: _SlotName, batch: int) -> Slot:
+        if (name, batch) not in self._slots:
+            self._slots[name, batch] = Slot(plan, self._memory, batch, graphs=self._graphs)
+        return self._slots[name, batch]
 
     def _open(self) -> Plan:
         if self._plan is None:
@@ -112,6 +131,11 @@ class TensorRtEngine:
         self._runner = runner
         self.name, self.precision = name, precision
 
+    @property
+    def has_graph(self) -> bool:
+        """Whether it replays CUDA graphs (see `PlanRunner`)."""
+        return self._runner.has_graph
+
     def run(self, images: NDArray[np.float32], shift: NDArray[np.float32] | None = None) -> Tensors:
         """(B, 3, H, W) float32, and (B, L, C) float32 to steer -> outputs by name (see `Engine`)."""
         return self._runner.download(self._runner.run("host", images, shift), len(images))
@@ -138,6 +162,11 @@ class TensorRtTorchEngine:
         self._odd = False
         self.name, self.precision = name, precision
         self.device = device
+
+    @property
+    def has_graph(self) -> bool:
+        """Whether it replays CUDA graphs (see `PlanRunner`)."""
+        return self._runner.has_graph
 
     def run(self, images: NDArray[np.float32], shift: NDArray[np.float32] | None = None) -> Tensors:
         """(B, 3, H, W) float32, and (B, L, C) float32 to steer -> outputs by name (see `Engine`)."""

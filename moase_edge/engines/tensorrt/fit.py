@@ -28,6 +28,7 @@ def differences(entry: EngineEntry, runtime: EngineRuntime, version: str, device
         _target(built, device),
         _gpu(built, device),
         _driver(built, device),
+        _system(built, device),
     ]
     return [clause for clause in found if clause]
 
@@ -59,6 +60,19 @@ def _driver(built: BuiltFor, device: Device) -> str | None:
     if made is None or here is None or _numbers(here)[:1] >= _numbers(made)[:1]:
         return None
     return f"it was built with driver {made}, here is the older {here}"
+
+
+def _system(built: BuiltFor, device: Device) -> str | None:
+    """No plan goes from a desktop to a Jetson, which alone has a version of L4T, nor back.
+
+    One that was built without a device says nothing of it. The same GPU is the same system, also in a container.
+    """
+    if built.gpu in (None, device.gpu) or ("l4t" in built.versions) == ("l4t" in device.versions):
+        return None
+    made, here = (
+        "a Jetson" if "l4t" in versions else "no Jetson" for versions in (built.versions, device.versions)
+    )
+    return f"it was built on {made}, this is {here}"
 
 
 def _numbers(version: str) -> tuple[int, ...]:

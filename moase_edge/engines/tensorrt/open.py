@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from moase_edge.artifact.cache import Cache, cache_folder
 from moase_edge.artifact.manifest import EngineEntry
 from moase_edge.artifact.store import Artifact
 from moase_edge.engines.base import Engine
-from moase_edge.engines.plan_parity import check_first_load
+from moase_edge.engines.plan_parity import check_first_load, refuse_failed
 from moase_edge.engines.tensorrt.device import Device, find_device
 from moase_edge.engines.tensorrt.executor import PlanRunner, TensorRtEngine, TensorRtTorchEngine
 from moase_edge.engines.tensorrt.flavour import find_flavour
@@ -31,20 +31,23 @@ def open_plan(artifact: Artifact, entry: EngineEntry, *, graphs: bool = True, ch
         ArtifactError: the manifest names no such file.
         EngineError: the flavour, a GPU, or PyTorch and pycuda are missing; the plan does not fit this device, is
             damaged, or device memory does not suffice.
-        GateError: the first time on this device, its outputs are not those that the artifact stores.
+        GateError: its outputs are not those that the artifact stores, as the first load on this device finds.
     """
     flavour, path = find_flavour(entry.runtime), artifact.path(entry.file)
-    device = require_device()
+    device, kept = require_device(), Cache(cache_folder())
     refuse_misfit(entry, flavour, device, artifact.folder)
+    checked_on = {"gpu": device.gpu, flavour.name: flavour.version, **device.versions}
+    if checked:
+        refuse_failed(artifact, entry, kept, checked_on)
     memory, engine_of = _memory()
     try:
-        digest, built = artifact.manifest.files[entry.file], entry.built_for
+        built = entry.built_for
         plan = load_plan(
             path,
             flavour,
             folder=artifact.folder,
             free_bytes=memory.free_bytes,
-            cache=runtime_cache(Cache(cache_folder()), digest, flavour, device),
+            cache=runtime_cache(kept, artifact.manifest.files[entry.file], flavour, device),
             host_code=built is not None and built.version_compatible,
         )
         runner = PlanRunner(plan, memory, graphs=graphs)
@@ -52,10 +55,21 @@ def open_plan(artifact: Artifact, entry: EngineEntry, *, graphs: bool = True, ch
         memory.close()
         raise
     engine = engine_of(runner, f"{flavour.title} ({device.gpu}, {entry.precision})", precision=entry.precision)
-    if not checked:
-        return engine
+    return _checked(engine, runner, artifact, entry, kept, checked_on) if checked else engine
+
+
+def _checked(
+    engine: Engine,
+    runner: PlanRunner,
+    artifact: Artifact,
+    entry: EngineEntry,
+    kept: Cache,
+    checked_on: Mapping[str, object],
+) -> Engine:
+    """The engine with its memory taken and its parity held; closed where either fails."""
     try:
-        check_first_load(engine, artifact, entry, Cache(cache_folder()), {"gpu": device.gpu, **device.versions})
+        runner.prepare()
+        check_first_load(engine, artifact, entry, kept, checked_on)
     except BaseException:
         engine.close()
         raise

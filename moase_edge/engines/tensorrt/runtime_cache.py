@@ -17,21 +17,26 @@ _KIND = "runtime"
 class RuntimeCache:
     """Makes execution contexts that share a cache of compiled kernels.
 
-    TensorRT-RTX itself refuses one of another version, GPU or driver; then all is compiled anew.
+    TensorRT-RTX itself refuses one of another version, GPU or driver; then all is compiled anew. Kernels of a
+    batch range are compiled for each batch at its first run, and not in the background after it: a CUDA graph that
+    is captured then would keep the slower ones that stand in for them.
 
     Args:
+        trt: the Python module.
         kept: where it lies between runs.
         facts: of the plan, version, GPU and driver that it belongs to.
     """
 
-    def __init__(self, kept: Cache, facts: dict[str, str]) -> None:
-        self._kept, self._facts = kept, facts
+    def __init__(self, trt: Any, kept: Cache, facts: dict[str, str]) -> None:
+        self._trt, self._kept, self._facts = trt, kept, facts
         self._cache: Any = None
         self._read = b""
 
     def context_of(self, engine: Any) -> Any:
         """A new execution context of a deserialised engine, or what TensorRT returns for none."""
         config = engine.create_runtime_config()
+        strategies = self._trt.DynamicShapesKernelSpecializationStrategy
+        config.dynamic_shapes_kernel_specialization_strategy = strategies.EAGER
         if self._cache is None:
             self._cache = config.create_runtime_cache()
             self._fill()
@@ -60,4 +65,4 @@ def runtime_cache(folder: Cache, digest: str, flavour: Flavour, device: Device) 
     if flavour.name != "tensorrt-rtx":
         return None
     facts = {"plan": digest, "version": flavour.version, "gpu": device.gpu, **device.versions}
-    return RuntimeCache(folder, facts)
+    return RuntimeCache(flavour.module, folder, facts)

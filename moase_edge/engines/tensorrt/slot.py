@@ -27,6 +27,7 @@ class Slot:
 
     Attributes:
         outputs: buffers by name.
+        ran: whether it was run.
     """
 
     def __init__(self, plan: Plan, memory: DeviceMemory, batch: int, *, graphs: bool) -> None:
@@ -42,7 +43,7 @@ class Slot:
             plan.check(self._context.set_tensor_address(name, buffer.address), f"the address of {name}")
         self._wants_graph = graphs
         self._replay: Callable[[], None] | None = None
-        self._first = True
+        self.ran = False
 
     @property
     def has_graph(self) -> bool:
@@ -57,8 +58,8 @@ class Slot:
         """
         for name, rows in inputs.items():
             self._inputs[name].upload(rows)
-        if self._first:
-            self._first = False
+        if not self.ran:
+            self.ran = True
             self._replay = self._captured() if self._wants_graph else None
         if self._replay is not None:
             self._replay()
@@ -79,4 +80,10 @@ class Slot:
     def _capturable(self, stream: int) -> bool:
         """What TensorRT-RTX and TensorRT 11 tell; TensorRT 10 has no such question, and a capture shows it."""
         ask = getattr(self._context, "is_stream_capturable", None)
-        return ask is None or bool(ask(stream))
+        told = ask is None or bool(ask(stream))
+        if not told:
+            logger.warning(
+                "no CUDA graph of this plan, it runs without: %s says that it cannot be captured",
+                self._plan.flavour.title,
+            )
+        return told

@@ -24,7 +24,7 @@ class TorchBuffer:
     """
 
     def __init__(self, shape: tuple[int, ...], dtype: ElementType, device: torch.device) -> None:
-        with enough_memory(shape):
+        with enough_memory(_tensor_of(shape)):
             self.tensor = torch.zeros(shape, dtype=_TYPES[dtype], device=device)
 
     @property
@@ -38,7 +38,7 @@ class TorchStaged(TorchBuffer):
 
     def __init__(self, shape: tuple[int, ...], dtype: ElementType, device: torch.device, cuda: Any | None) -> None:
         super().__init__(shape, dtype, device)
-        with enough_memory(shape):
+        with enough_memory(_tensor_of(shape)):
             self._host = torch.zeros(shape, dtype=_TYPES[dtype], pin_memory=cuda is not None)
         # Made once: events that are made for every frame are never given back.
         self._copied = None if cuda is None else cuda.Event()
@@ -128,13 +128,17 @@ def cuda_memory() -> TorchMemory:
     return TorchMemory(torch.device("cuda", torch.cuda.current_device()), cuda=torch.cuda)
 
 
+def _tensor_of(shape: tuple[int, ...]) -> str:
+    return f"a tensor of {' x '.join(map(str, shape))}"
+
+
 @contextmanager
-def enough_memory(shape: tuple[int, ...]) -> Iterator[None]:
-    """Translate what PyTorch raises where memory does not suffice."""
+def enough_memory(what: str) -> Iterator[None]:
+    """Translate what PyTorch raises where memory for `what` does not suffice."""
     try:
         yield
     except RuntimeError as exc:  # also torch.OutOfMemoryError
         raise EngineError(
-            f"no memory for a tensor of {' x '.join(map(str, shape))}: {str(exc).splitlines()[0]} Close what else "
+            f"no memory for {what}: {str(exc).splitlines()[0]} Close what else "
             "uses the GPU, or run a smaller batch."
         ) from exc

@@ -29,6 +29,11 @@ class DataType(Enum):
     INT64 = 2
 
 
+class DynamicShapesKernelSpecializationStrategy(Enum):
+    LAZY = 0
+    EAGER = 1
+
+
 class ILogger:
     """Base class of loggers."""
 
@@ -48,12 +53,17 @@ class Module:
         version: of the flavour.
         rtx: whether it has what TensorRT-RTX alone has.
         memory: whether contexts can be made.
+        capturable: what contexts say of a stream that is not the default one.
     """
 
-    def __init__(self, version: str = "10.9.0", *, rtx: bool = False, memory: bool = True) -> None:
+    def __init__(
+        self, version: str = "10.9.0", *, rtx: bool = False, memory: bool = True, capturable: bool = True
+    ) -> None:
         self.__version__ = version
         self.ILogger, self.TensorIOMode, self.DataType = ILogger, TensorIOMode, DataType
-        self.rtx, self.memory = rtx, memory
+        self.rtx, self.memory, self.capturable = rtx, memory, capturable
+        if rtx:
+            self.DynamicShapesKernelSpecializationStrategy = DynamicShapesKernelSpecializationStrategy
         self.calls: Counter[str] = Counter()
         self.streams: list[int] = []
         self.caches: list[Cache] = []
@@ -133,6 +143,8 @@ class Engine:
 class RuntimeConfig:
     """IRuntimeConfig of TensorRT-RTX."""
 
+    dynamic_shapes_kernel_specialization_strategy = DynamicShapesKernelSpecializationStrategy.LAZY
+
     def __init__(self, module: Module) -> None:
         self._module = module
         self.cache: Cache | None = None
@@ -147,20 +159,20 @@ class RuntimeConfig:
 
 
 class Cache:
-    """IRuntimeCache: remembers how many contexts compiled into it."""
+    """IRuntimeCache: remembers for which batches kernels were compiled into it."""
 
     def __init__(self) -> None:
-        self.compiled = 0
+        self.batches: set[int] = set()
         self.taken: bytes | None = None
 
     def deserialize(self, blob: bytes) -> bool:
         if not blob.startswith(b"compiled "):
             return False
-        self.taken, self.compiled = blob, int(blob.split()[1])
+        self.taken, self.batches = blob, set(map(int, blob.split()[1:]))
         return True
 
     def serialize(self) -> bytes:
-        return b"compiled %d" % self.compiled
+        return " ".join(["compiled", *map(str, sorted(self.batches))]).encode()
 
 
 class Context:
@@ -170,6 +182,7 @@ class Context:
         self._engine, self._config = engine, config
         self._addresses: dict[str, int] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}
+        self._runs: Counter[int] = Counter()
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         self._shapes[name] = tuple(shape)
@@ -182,7 +195,7 @@ class Context:
         return True
 
     def is_stream_capturable(self, stream: int) -> bool:
-        return stream != 0
+        return stream != 0 and self._engine.module.capturable
 
     def execute_async_v3(self, stream_handle: int) -> bool:
         module = self._engine.module
@@ -191,14 +204,22 @@ class Context:
         if not module.runs:
             self._engine.error("IExecutionContext::enqueueV3: Error Code 1: Cuda Runtime (launch failed)")
             return False
-        if self._config is not None and self._config.cache is not None and not self._config.cache.compiled:
-            self._config.cache.compiled = 1
+        if self._config is not None:
+            self._compile(self._config)
         fed = {name: _at(self._addresses[name], shape, np.float32).copy() for name, shape in self._shapes.items()}
         outputs = [entry.name for entry in self._engine.session.get_outputs()]
         for name, value in zip(outputs, self._engine.session.run(outputs, fed), strict=True):
             element = np.float16 if self._engine.half else np.float32
             _at(self._addresses[name], value.shape, element)[:] = value
         return True
+
+    def _compile(self, config: RuntimeConfig) -> None:
+        """One kernel a batch; for a range at its first run if that is asked for, else at its second."""
+        batch, (smallest, largest) = next(iter(self._shapes.values()))[0], self._engine.batch
+        eager = config.dynamic_shapes_kernel_specialization_strategy.name == "EAGER"
+        self._runs[batch] += 1
+        if config.cache is not None and (eager or smallest == largest or self._runs[batch] > 1):
+            config.cache.batches.add(batch)
 
 
 def _at(address: int, shape: tuple[int, ...], element: Any) -> Any:

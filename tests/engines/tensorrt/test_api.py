@@ -17,7 +17,12 @@ USED = {
         "create_execution_context",
     ],
     "IExecutionContext": ["set_input_shape", "set_tensor_address", "is_stream_capturable", "execute_async_v3"],
-    "IRuntimeConfig": ["create_runtime_cache", "set_runtime_cache"],
+    "IRuntimeConfig": [
+        "create_runtime_cache",
+        "set_runtime_cache",
+        "dynamic_shapes_kernel_specialization_strategy",
+    ],
+    "DynamicShapesKernelSpecializationStrategy": ["EAGER"],
     "IRuntimeCache": ["deserialize", "serialize"],
     "TensorIOMode": ["INPUT", "OUTPUT"],
     "DataType": ["FLOAT", "HALF"],
@@ -27,6 +32,7 @@ STAND_INS = {
     "ICudaEngine": "Engine",
     "IExecutionContext": "Context",
     "IRuntimeConfig": "RuntimeConfig",
+    "DynamicShapesKernelSpecializationStrategy": "DynamicShapesKernelSpecializationStrategy",
     "IRuntimeCache": "Cache",
     "TensorIOMode": "TensorIOMode",
     "DataType": "DataType",
@@ -41,6 +47,13 @@ def test_what_an_executor_uses_is_there_in_tensorrt_rtx_and_in_the_stand_in(name
     for attribute in USED[name]:
         assert hasattr(getattr(trt, name), attribute), attribute
         assert hasattr(getattr(stand_in, STAND_INS[name]), attribute), attribute
+
+
+def test_the_flag_that_a_plan_is_built_with_for_graph_capture_is_one_of_tensorrt_rtx() -> None:
+    trt = pytest.importorskip("tensorrt_rtx")
+    assert (
+        "graph capture" in trt.BuilderFlag.REQUIRE_USER_ALLOCATION.__doc__.partition("REQUIRE_USER_ALLOCATION")[2]
+    )
 
 
 @pytest.mark.parametrize(

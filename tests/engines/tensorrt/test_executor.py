@@ -217,6 +217,7 @@ def test_a_graph_is_captured_once_a_set_of_buffers_after_one_enqueue_on_a_stream
     assert cuda.log == 2 * [*one, "captured"]
     assert [replayed.replays for replayed in cuda.graphs] == [3, 2]
     assert module.calls["create_execution_context"] == 2, "a graph has a context of its own"
+    assert engine.has_graph
 
 
 def test_a_plan_that_cannot_be_captured_runs_without_a_graph(
@@ -229,6 +230,21 @@ def test_a_plan_that_cannot_be_captured_runs_without_a_graph(
     np.testing.assert_array_equal(found["logits"], reference.run(pictures())["logits"])
     assert "runs without: operation not permitted when stream is capturing" in caplog.text
     assert module.streams[-1] == 7, "it runs on the current stream"
+
+
+def test_a_plan_of_which_tensorrt_says_that_it_cannot_be_captured_is_told_of(
+    graph: Path, reference: OnnxRuntimeEngine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cuda = TorchCuda()
+    runner = runner_over(graph, tmp_path, GraphMemory(cuda), Module(capturable=False))
+    engine = TensorRtTorchEngine(runner, "plan", device="cpu")
+    assert not engine.has_graph, "nothing ran yet"
+    with caplog.at_level(logging.WARNING):
+        found = engine.run(pictures())
+    np.testing.assert_array_equal(found["logits"], reference.run(pictures())["logits"])
+    assert "it runs without: TensorRT 10.9.0 says that it cannot be captured" in caplog.text
+    assert not cuda.graphs
+    assert not engine.has_graph
 
 
 def test_an_enqueue_that_is_refused_while_capturing_is_no_end_either(

@@ -49,6 +49,15 @@ def test_what_differs_is_said_with_both_values(other: EngineEntry, clause: str) 
     assert differences(other, "tensorrt", "10.3.0", HERE) == [clause]
 
 
+def test_a_hardware_compatible_plan_of_a_desktop_is_none_for_a_jetson_and_the_other_way_round() -> None:
+    orin = Device("Orin", "sm87", 8192, {"cuda": "12.6", "l4t": "36.4"})
+    desktop = entry(gpu="NVIDIA RTX A6000", versions={"cuda": "12.6"}, hardware_compatible=True)
+    assert differences(desktop, "tensorrt", "10.3.0", orin) == ["it was built on no Jetson, this is a Jetson"]
+    jetson = entry(target="sm87", gpu="Orin", versions={"l4t": "36.4"}, hardware_compatible=True)
+    assert differences(jetson, "tensorrt", "10.3.0", HERE) == ["it was built on a Jetson, this is no Jetson"]
+    assert differences(jetson, "tensorrt", "10.3.0", orin) == []
+
+
 def test_every_difference_is_said_at_once() -> None:
     other = entry(version="9.0", target="sm75", gpu="Tesla T4", versions={"driver": "600.1"})
     assert len(differences(other, "tensorrt", "10.3.0", HERE)) == 4

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -125,6 +126,51 @@ def test_a_renamed_plan_is_refused_by_its_content(
     renamed = load_artifact(copied, verify=False)
     with pytest.raises(EngineError, match="no plan at all"):
         open_plan(renamed, renamed.manifest.engines[-1])
+
+
+def test_a_plan_that_fails_its_check_gives_way_to_the_next_and_is_not_loaded_again(
+    artifact: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(artifact.folder, tmp_path / "broken"))
+    exact = "backbone.fp32.sm87.trt10.9.engine"
+    (folder / exact).write_bytes(plan_of((folder / "backbone.onnx").read_bytes()))
+    model = onnx.load(str(folder / "backbone.onnx"))
+    for weights in (each for each in model.graph.initializer if len(each.dims) == 2):
+        weights.CopyFrom(onnx.numpy_helper.from_array(0 * onnx.numpy_helper.to_array(weights), weights.name))
+    (folder / PLAN).write_bytes(plan_of(model.SerializeToString()))
+    *graphs, half = artifact.manifest.engines
+    whole = half.model_copy(update={"file": exact, "precision": "fp32"})
+    (folder / "manifest.json").unlink()
+    write_manifest(folder, {**artifact.manifest.model_dump(), "engines": (*graphs, half, whole)})
+    for loaded in (2, 1):
+        on_gpu(monkeypatch, ORIN, module := Module())
+        opened = open_chosen(load_artifact(folder))
+        assert opened.engine.name == "TensorRT 10.9.0 (Orin, fp32)"
+        assert opened.reason == f"a plan fits this GPU; fp32 is the next best; tensorrt does not open {PLAN}"
+        assert module.calls["deserialize_cuda_engine"] == loaded
+        opened.engine.close()
+
+
+def test_a_later_version_of_tensorrt_checks_a_plan_again(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = artifact.manifest.engines[-1]
+    built = plan.built_for.model_copy(update={"version_compatible": True}) if plan.built_for else None
+    plan = plan.model_copy(update={"built_for": built})
+    for version, runs in (("10.9.0", 4), ("10.9.0", 0), ("10.10.0", 4)):
+        on_gpu(monkeypatch, ORIN, module := Module(version))
+        open_plan(artifact, plan).close()
+        assert module.calls["execute_async_v3"] == runs
+
+
+def test_a_plan_that_was_checked_and_lacks_memory_now_gives_way_when_it_is_opened(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_chosen(artifact).engine.close()
+    on_gpu(monkeypatch, ORIN, Module(memory=False))
+    opened = open_chosen(artifact)
+    assert opened.engine.name.startswith("ONNX Runtime")
+    assert opened.reason.endswith(f"tensorrt does not open {PLAN}")
 
 
 def test_a_gpu_that_pytorch_does_not_see_is_named() -> None:

@@ -121,6 +121,23 @@ def test_what_tensorrt_rtx_compiled_is_kept_for_the_next_start(digits_artifact: 
     assert compiled == [None, b"compiled 1"]
 
 
+def test_kernels_of_a_batch_range_are_compiled_at_the_first_run_and_kept_at_once_and_at_the_end(
+    digits_artifact: Path, tmp_path: Path
+) -> None:
+    graph = (digits_artifact / "backbone.onnx").read_bytes()
+    path = written(tmp_path / "a.engine", plan_of(graph, smallest=1, largest=4))
+    kept, facts = Cache(tmp_path / "cache"), {"plan": "a"}
+    flavour = Flavour("tensorrt-rtx", Module(rtx=True), "1.7.1")
+    cache = RuntimeCache(flavour.module, kept, facts)
+    plan = load_plan(path, flavour, folder=FOLDER, cache=cache)
+    engine = TensorRtEngine(PlanRunner(plan, TorchMemory(torch.device("cpu"), cuda=None)), "plan")
+    engine.run(pictures(2))
+    assert kept.load("runtime", facts) == b"compiled 2"
+    flavour.module.caches[0].batches.add(4)  # compiled later
+    engine.close()
+    assert kept.load("runtime", facts) == b"compiled 2 4"
+
+
 def test_kernels_of_another_driver_plan_or_version_are_not_read(tmp_path: Path) -> None:
     kept, rtx = Cache(tmp_path), Flavour("tensorrt-rtx", Module(rtx=True), "1.7.1")
     others = [
@@ -145,6 +162,6 @@ def test_kernels_that_tensorrt_rtx_refuses_are_compiled_anew(digits_artifact: Pa
     kept, facts = Cache(tmp_path / "cache"), {"plan": "a"}
     kept.store("runtime", facts, b"of another GPU")
     flavour = Flavour("tensorrt-rtx", Module(rtx=True), "1.7.1")
-    plan = load_plan(path, flavour, folder=FOLDER, cache=RuntimeCache(kept, facts))
+    plan = load_plan(path, flavour, folder=FOLDER, cache=RuntimeCache(flavour.module, kept, facts))
     TensorRtEngine(PlanRunner(plan, TorchMemory(torch.device("cpu"), cuda=None)), "plan").run(pictures())
     assert kept.load("runtime", facts) == b"compiled 1"
