@@ -7,9 +7,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from moase_edge.artifact.calibration import Coverage
 from moase_edge.artifact.preprocess_spec import PreprocessSpec
 from moase_edge.calib.pictures import Pictures, seeded_pictures
-from moase_edge.calib.representative import Coverage, Representative, representative_frames
+from moase_edge.calib.representative import Representative, representative_frames
 from moase_edge.calib.search import dealt
 from moase_edge.calib.source_data import plain_name
 from moase_edge.config.calib import RepresentativeSettings, SearchSettings
@@ -50,7 +51,9 @@ def frames_for(preprocess: PreprocessSpec, count: int, *, photos: Path | None, s
     wanted = count * hold_out
     if photos is None:
         noise = seeded_pictures(preprocess, wanted, seed=seed)
-        coverage = Coverage(noise.of, wanted, wanted, 0, 0, 0, 1.0)
+        coverage = Coverage(
+            source=noise.of, seen=wanted, taken=wanted, duplicates=0, crowded_out=0, small=0, coverage=1.0
+        )
         chosen = Representative(list(noise.frames), [None] * wanted, coverage)
     else:
         with closing(open_source(str(photos))) as source:

@@ -83,7 +83,8 @@ def test_each_engine_is_held_against_the_fp32_graph_by_the_thresholds_of_its_pre
     parity = {name: of["parity"] for name, of in record["engines"].items() if "latency_ms" in of}
     for name, found in parity.items():
         assert found["ok"] == (not found["failures"]), name
-        assert set(found) == {"ok", "failures", "cosine", "relative_error", "gradients", "top1_agreement"}
+        figures = {"cosine", "relative_error", "logits", "token_means", "gradients", "top1_agreement", "steered"}
+        assert set(found) == {"ok", "failures"} | figures
     for name in ("PyTorch eager fp32", "ort fp32"):
         assert parity[name]["ok"]
         assert parity[name]["relative_error"] < 1e-4
@@ -254,7 +255,7 @@ def test_plans_are_built_in_every_precision_and_run_with_and_without_graphs(
         assert engines[name]["absent"] == "TensorRT cannot take the node Q"
     assert engines["tensorrt-rtx"]["absent"] == "TensorRT-RTX is not installed."
     assert found["setup"]["machine"]["gpu"] == "Orin"
-    assert found["made"]["timed"]["tensorrt fp16"] == {"file": "backbone.fp16.sm87.trt10.9.engine"}
+    assert found["made"]["timed"]["tensorrt fp16"] == {"file": "backbone.fp16.sm87.orin.trt10.9.engine"}
 
     monkeypatch.setattr(gpu_subject, "export_artifact", None)
     again = through(tensorrt, tmp_path, "--only", "tensorrt fp16", "--again")
