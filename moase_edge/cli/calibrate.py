@@ -95,7 +95,7 @@ def calibrate(context: typer.Context, given: CalibrateArguments) -> None:
         written, record = calibrated(given)
     show(written)
     if record is not None:
-        show_int8(record, given.int8.report)
+        show_int8(record, given.int8.report, first=given.int8.first)
 
 
 def _refuse_useless(context: typer.Context, given: CalibrateArguments) -> None:

@@ -25,8 +25,9 @@ def announce(stage: str) -> None:
     Console(stderr=True).print(f"{stage} ...", markup=False, highlight=False)
 
 
-def show_int8(record: CalibrationRecord, report: Path | None) -> None:
-    """What became of an int8 engine."""
+def show_int8(record: CalibrationRecord, report: Path | None, *, first: bool) -> None:
+    """What became of an int8 engine; `first` says whether it stands before the others."""
     lines = [f"  int8 engine: {record.engine}", *(f"    {line}" for line in outcome_lines(record))]
+    lines += [] if first else ["  `run` takes it with --precision int8; with --first it stands before the others"]
     lines += [] if report is None else [f"  report: {report / PAGE}"]
     Console().print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)

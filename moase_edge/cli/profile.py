@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from moase_edge.cli.as_options import as_options
-from moase_edge.cli.options import Artifact, Camera, Engine, Threads
+from moase_edge.cli.options import Artifact, Camera, Engine, Precision, Threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,7 @@ class ProfileArguments:
     ] = None
     artifact: Artifact = None
     engine: Engine = "auto"
+    precision: Precision = None
     adapt: Annotated[str, typer.Option(help="What runs beside the frozen model, as `run --adapt`.")] = "every"
     threads: Threads = None
     window: Annotated[int, typer.Option(min=5, help="Frames of a window; modes take turns by windows.")] = 100

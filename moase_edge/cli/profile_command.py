@@ -50,10 +50,11 @@ def execute(given: ProfileArguments) -> None:
     gates = [parse_gate(text) for text in given.gate or ()]
     _refuse_useless_work(given)
     artifact = load_artifact(given.artifact or newest_artifact())
-    if given.engine == "auto":
+    if given.engine == "auto" and given.precision is None:
         artifact = decide_precision(artifact, threads=given.threads)
     with ExitStack() as stack:
-        engine = stack.enter_context(closing(open_engine(artifact, given.engine, threads=given.threads)))
+        opened = open_engine(artifact, given.engine, threads=given.threads, precision=given.precision)
+        engine = stack.enter_context(closing(opened))
         source = stack.enter_context(open_profile_source(given))
         profile = run_profile(
             _pipelines(given, artifact, engine),

@@ -10,7 +10,7 @@ import typer
 
 from moase_edge.cli.as_options import as_options
 from moase_edge.cli.interrupt import ended_by_signals
-from moase_edge.cli.options import Artifact, Camera, Engine, Threads
+from moase_edge.cli.options import Artifact, Camera, Engine, Precision, Threads
 from moase_edge.config.names import Pace
 
 INTERRUPTED = "interrupted before the first frame; nothing was written"
@@ -109,6 +109,7 @@ class RunArguments:
     ] = None
     artifact: Artifact = None
     engine: Engine = "auto"
+    precision: Precision = None
     adapt: Annotated[
         str,
         typer.Option(

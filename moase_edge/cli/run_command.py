@@ -157,6 +157,7 @@ def open_pipeline(given: RunArguments) -> Pipeline:
         artifact,
         adapt=given.adapt,
         engine=given.engine,
+        precision=given.precision,
         settings=settings,
         threads=given.threads,
         budget_ms=frame_budget_ms(given.budget_ms, given.fps),

@@ -16,6 +16,7 @@ from moase_edge.adapt.state_file import Binding, binding_of
 from moase_edge.artifact.store import Artifact, load_artifact, newest_artifact
 from moase_edge.config.adapt import AdaptSettings
 from moase_edge.config.names import EngineName
+from moase_edge.config.precision import GraphPrecision
 from moase_edge.engines.base import Engine, precision_of
 from moase_edge.engines.open import open_chosen
 from moase_edge.engines.ranges import count_anew, counts_outside, new_frames, watched
@@ -102,6 +103,7 @@ class Pipeline:
         *,
         adapt: str = "every",
         engine: EngineName = "auto",
+        precision: GraphPrecision | None = None,
         settings: AdaptSettings | None = None,
         threads: int | None = None,
         budget_ms: float | None = None,
@@ -110,10 +112,9 @@ class Pipeline:
 
         Args:
             adapt: `every`, `every-N`, `on-shift`, `idle`, `hold`, or `off` without PyTorch (see `parse_schedule`).
-            engine: what runs the backbone.
+            engine, precision: what runs the backbone; no engine of another precision is taken.
             settings: of the learner; by default those of the artifact's MoASE preset.
-            threads: of the engine, and of PyTorch (process-wide) where the sidecar sees many tokens; None leaves
-                both alone. A sidecar of few tokens always gets one thread of PyTorch's, on which it is fastest.
+            threads: of the engine, and of PyTorch (process-wide) where the sidecar sees many tokens, else one.
             budget_ms: from the capture of a frame until the next one; an update that would not fit is put off
                 (see `UpdateBudget`). None sets no limit.
 
@@ -126,9 +127,9 @@ class Pipeline:
         loaded = load_artifact(Path(artifact) if artifact is not None else newest_artifact())
         if schedule.sidecar:  # told before an engine is opened, which takes seconds
             require_torch()
-        if engine == "auto":
+        if engine == "auto" and precision is None:
             loaded = decide_precision(loaded, threads=threads)
-        opened = open_chosen(loaded, engine, threads=threads)
+        opened = open_chosen(loaded, engine, threads=threads, precision=precision)
         with _closed_on_failure(opened.engine):
             pipeline = cls.over(
                 loaded, opened.engine, adapt=adapt, settings=settings, threads=threads, budget_ms=budget_ms

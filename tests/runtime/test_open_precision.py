@@ -13,7 +13,9 @@ from moase_edge.artifact.source_statistics import load_source_statistics
 from moase_edge.artifact.store import MANIFEST, load_artifact, write_manifest
 from moase_edge.calib.on_site import calibrate_source
 from moase_edge.calib.source_data import open_source_data
+from moase_edge.errors import ConfigError
 from moase_edge.runtime.pipeline import Pipeline
+from tests.artifact.halves import add_halves
 
 
 @pytest.fixture
@@ -48,3 +50,30 @@ def test_calibrate_records_them_beside_those_of_fp32(
     with caplog.at_level(logging.WARNING), closing(Pipeline.open(fp16_artifact)):
         pass
     assert "no source statistics" not in caplog.text
+
+
+def test_the_engine_of_a_precision_that_is_named_is_run_wherever_it_stands(
+    tracked_artifact: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tracked_artifact, tmp_path / "both"))
+    add_halves(folder)
+    with closing(Pipeline.open(folder)) as default, closing(Pipeline.open(folder, precision="fp16")) as half:
+        assert (default.facts["precision"], half.facts["precision"]) == ("fp32", "fp16")
+
+
+def test_a_precision_that_the_artifact_lacks_is_refused_with_what_makes_one(tracked_artifact: Path) -> None:
+    told = r"holds no engine at int8, only at fp32\. Make one: .*--rebuild .* --precision int8`, with --calib-data"
+    with pytest.raises(ConfigError, match=told):
+        Pipeline.open(tracked_artifact, precision="int8")
+
+
+def test_a_named_precision_leaves_an_open_decision_open(
+    tracked_artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(tracked_artifact, tmp_path / "open"))
+    fields = load_artifact(folder).manifest.model_dump()
+    (folder / MANIFEST).unlink()
+    write_manifest(folder, {**fields, "undecided": True})
+    monkeypatch.setattr("moase_edge.engines.timing.measure", None)
+    Pipeline.open(folder, precision="fp32").close()
+    assert load_artifact(folder).manifest.undecided
