@@ -55,11 +55,11 @@ class ExportView:
             f"  parity with PyTorch, relative: taps {parity.taps:.1e}, logits {parity.logits:.1e}, gradients "
             f"{parity.gradients:.1e}; tolerance {parity.tolerance:.0e}",
             f"  preprocess: {preprocess_line(manifest.preprocess)}",
+            *_notes(manifest),
             f"  source statistics: {statistics_line(manifest.source_statistics)}",
             *_engines(manifest),
             *(f"  {precision} is left out: {reason}" for precision, reason in left_out(artifact).items()),
-            *_notes(manifest),
-            f"  next: moase-edge run --artifact {artifact.folder} --camera 0",
+            *_next(artifact),
         ]
         console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
@@ -69,6 +69,15 @@ class ExportView:
         lines = [str(artifact.folder), *(f"  {engine_line(entry)}" for entry in manifest.engines)]
         lines += _undecided(manifest)
         Console().print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+
+
+def _next(artifact: Artifact) -> Iterator[str]:
+    """How to go on; without source statistics a run would adapt nothing."""
+    if not artifact.manifest.source_statistics and artifact.manifest.sidecar.classes > 1:
+        yield f"  next: moase-edge calibrate --artifact {artifact.folder} --source PICTURES  (of its own domain)"
+        yield f"  then: moase-edge run --artifact {artifact.folder} --camera 0"
+    else:
+        yield f"  next: moase-edge run --artifact {artifact.folder} --camera 0"
 
 
 def _engines(manifest: Manifest) -> Iterator[str]:

@@ -17,7 +17,7 @@ from moase_edge.engines.onnx_runtime import OnnxRuntimeEngine, Provider, availab
 from moase_edge.engines.tensorrt.device import find_device
 from moase_edge.engines.tensorrt.flavour import available_flavours, find_flavour
 from moase_edge.engines.tensorrt.open import open_plan
-from moase_edge.errors import ConfigError, EngineError, GateError
+from moase_edge.errors import EngineError, GateError
 from moase_edge.metrics.processor import processor_name
 
 logger = logging.getLogger(__name__)
@@ -62,14 +62,14 @@ def open_chosen(
         graphs: capture CUDA graphs of a plan.
 
     Raises:
-        ConfigError: the artifact holds nothing of this precision.
         ArtifactError: the manifest names no such engine file.
-        EngineError: what was asked for cannot run here; of `auto`, the last that was tried.
+        EngineError: there is nothing of this precision, or what was asked for cannot run here; of `auto`, the last
+            that was tried.
     """
     entries = [entry for entry in artifact.manifest.engines if precision in (None, entry.precision)]
     if precision is not None and not entries:
         held = ", ".join(dict.fromkeys(entry.precision for entry in artifact.manifest.engines))
-        raise ConfigError(
+        raise EngineError(
             f"{artifact.folder} holds no engine at {precision}, only at {held}. Make one: `moase-edge export "
             f"--rebuild {artifact.folder} --precision {precision}`, with --calib-data for int8."
         )

@@ -146,6 +146,8 @@ def _joined(backbone: Path, sidecar: Sidecar, fixed: FixedCorrection | None, rec
     spec, graft = sidecar.spec, Graft(onnx.load(backbone))
     taps = {"mid": "backbone/mid", "out": "backbone/out"}
     if fixed is None or fixed.block is None:
+        if graft.takes_shift:
+            graft.feed_shift()
         graft.join(_exported(CorrectedByFeatures(sidecar, fixed), spec, (), ("logits",)), "answer", taps)
     else:
         graft.join(recognise, "recognise", {"key": graft.key_of(fixed.block)})

@@ -38,8 +38,13 @@ class Graft:
         self._graph.node.append(helper.make_node("Squeeze", [joined.input[block], axis], [key]))
         return key
 
-    def feed_shift(self, block: int, tensor: str) -> None:
-        """Feed a tensor (B, C) as the shift of one block, and zeros to the others."""
+    @property
+    def takes_shift(self) -> bool:
+        """Whether the backbone can be steered."""
+        return any(entry.name == SHIFT for entry in self._graph.input)
+
+    def feed_shift(self, block: int | None = None, tensor: str = "") -> None:
+        """Feed a tensor (B, C) as the shift of one block, and zeros to the others; to all where none is named."""
         from onnx import numpy_helper
 
         means = next(entry for entry in self._graph.output if entry.name == f"backbone/{TOKEN_MEANS}")

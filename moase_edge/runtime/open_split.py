@@ -53,7 +53,7 @@ def what_is_missing(
         left = "weights learn, and nothing is corrected" if learns else "nothing adapts"
         return lacking and (
             f"{lacking}, so {left}. Record them from pictures of what the model was trained for: "
-            "`moase-edge calibrate --source DIR`."
+            f"`moase-edge calibrate --artifact {artifact.folder} --source DIR`."
         )
     if learns:
         return None

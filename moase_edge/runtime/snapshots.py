@@ -328,5 +328,6 @@ def unfit_error(path: Path, unfit: Sequence[str]) -> ArtifactError:
     listed = "\n".join(f"  {difference}" for difference in unfit)
     return ArtifactError(
         f"{path} was learned with other weights or settings than those of this run:\n{listed}\n"
-        "Run with those, name another folder with --state, or clear it with `moase-edge state reset`."
+        "Run with those, name another folder with --state, or clear this one with "
+        f"`moase-edge state reset --state {path.parent}`."
     )

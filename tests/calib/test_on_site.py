@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from moase_edge.artifact import files, replace
+from moase_edge.artifact import files, replace, swap
 from moase_edge.artifact.source_statistics import SOURCE_STATISTICS_FILE, load_source_statistics
 from moase_edge.artifact.store import MANIFEST, Artifact, load_artifact
 from moase_edge.calib import on_site
@@ -181,7 +181,7 @@ def _no_write_access(*_arguments: object, **_options: object) -> None:
         (replace, "_copy", _interrupt, KeyboardInterrupt),
         (replace, "write_manifest", _interrupt, KeyboardInterrupt),
         (files, "_sync", _interrupt, KeyboardInterrupt),
-        (files.tempfile, "mkdtemp", _no_write_access, StorageError),
+        (swap.tempfile, "mkdtemp", _no_write_access, StorageError),
     ],
 )
 def test_whatever_interrupts_it_leaves_the_old_artifact_and_nothing_else(

@@ -56,7 +56,9 @@ def test_export_builds_the_plans_that_are_asked_for_and_its_script_asks_for_them
     for entry in manifest.engines[1:]:
         assert f"building the plan {entry.file}" in said
         assert re.search(
-            rf"plan {entry.file}: tensorrt-rtx, fp32, version \S+, for sm\d+, batch 1 to 2, from", shown
+            rf"plan {entry.file}: tensorrt-rtx, fp32, version \S+, for sm\d+, batch 1 to 2, "
+            "within 512 MiB, from",
+            shown,
         )
     script = (tmp_path / "out" / "reproduce.sh").read_text().splitlines()[-1]
     assert shlex.join([*RTX, "--target", "sm89", "--batch", "1..1..2", "--workspace-mib", "512"]) in script

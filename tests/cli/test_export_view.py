@@ -45,7 +45,18 @@ def test_a_checkpoint_gets_the_preprocessing_of_the_name_and_the_summary_says_so
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shown = summary(tmp_path, capsys, weights="checkpoint")
-    assert "that of the name tiny: the checkpoint does not say with which it was trained" in shown
+    lines = shown.splitlines()
+    row = next(row for row, line in enumerate(lines) if line.startswith("  preprocess: "))
+    assert "that of the name tiny: the checkpoint does not say with which it was trained" in lines[row + 1]
+
+
+def test_what_comes_next_is_recording_statistics_where_there_are_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    next_line, then = summary(tmp_path / "one", capsys).splitlines()[-2:]
+    assert next_line.startswith("  next: moase-edge calibrate --artifact ")
+    assert then.startswith("  then: moase-edge run --artifact ")
+    assert summary(tmp_path / "none", capsys, classes=0).splitlines()[-1].startswith("  next: moase-edge run ")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from moase_edge.adapt.state import LearnedState
 from moase_edge.adapt.tracker import FixedCorrection
-from moase_edge.artifact.store import load_artifact
+from moase_edge.artifact.store import MANIFEST, load_artifact, write_manifest
 from moase_edge.config.adapt import AdaptSettings
 from moase_edge.config.base import load_settings
 from moase_edge.errors import ConfigError, GateError
@@ -112,6 +113,21 @@ def test_an_engine_without_token_means_is_baked_too(
     expected = held_answers(artifact, stream, settings, state)
     found = plain_answers(out, images_of(artifact, stream))
     assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+def test_a_steerable_engine_of_which_nothing_is_tracked_is_baked_without_a_shift(
+    steerable_artifact: Path, stream: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(steerable_artifact, tmp_path / "untracked"))
+    fields = load_artifact(folder).manifest.model_dump()
+    (folder / MANIFEST).unlink()
+    write_manifest(folder, {**fields, "source_statistics": ()})
+    settings = settings_of(LEARNING)
+    state = learned_on(folder, stream, settings)
+    assert baked(folder, settings, state, tmp_path / "baked.onnx").domains == 0
+    expected = held_answers(folder, stream, settings, state)
+    found = plain_answers(tmp_path / "baked.onnx", images_of(folder, stream))
+    assert np.allclose(found, expected, atol=1e-4)
 
 
 def test_a_baked_file_says_how_to_preprocess_and_holds_nothing_that_is_not_needed(

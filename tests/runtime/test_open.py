@@ -140,7 +140,11 @@ def test_without_source_statistics_a_run_says_what_is_missing(
     Pipeline.open(digits_artifact, threads=1, **arguments).close()
     messages = [record.getMessage() for record in caplog.records]
     assert len(messages) == (told is not None)
-    assert all(told in message and "calibrate --source" in message for message in messages if told)
+    assert all(
+        told in message and f"calibrate --artifact {digits_artifact} --source" in message
+        for message in messages
+        if told
+    )
 
 
 UNTRACKED = TrackSettings(recentre=False, remember=False, steer=False)

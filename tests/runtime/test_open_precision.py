@@ -13,7 +13,7 @@ from moase_edge.artifact.source_statistics import load_source_statistics
 from moase_edge.artifact.store import MANIFEST, load_artifact, write_manifest
 from moase_edge.calib.on_site import calibrate_source
 from moase_edge.calib.source_data import open_source_data
-from moase_edge.errors import ConfigError
+from moase_edge.errors import EngineError
 from moase_edge.runtime.pipeline import Pipeline
 from tests.artifact.halves import add_halves
 
@@ -63,7 +63,7 @@ def test_the_engine_of_a_precision_that_is_named_is_run_wherever_it_stands(
 
 def test_a_precision_that_the_artifact_lacks_is_refused_with_what_makes_one(tracked_artifact: Path) -> None:
     told = r"holds no engine at int8, only at fp32\. Make one: .*--rebuild .* --precision int8`, with --calib-data"
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(EngineError, match=told):
         Pipeline.open(tracked_artifact, precision="int8")
 
 

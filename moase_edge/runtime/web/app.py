@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from importlib import resources
+from typing import Any
 from urllib.parse import parse_qs
 
 from pydantic import BaseModel, ValidationError
@@ -52,9 +53,7 @@ class WebApp:
         self._live, self._access = live, access
         self._history = History()
         self.watching = Watching(live, Pictures(live))
-        self.asgi = Guarded(
-            Starlette(routes=self.routes(), exception_handlers={Refused: _refused, Exception: _failed}), access
-        )
+        self.asgi = Guarded(Starlette(routes=self.routes(), exception_handlers=_HANDLERS), access)
 
     async def tick(self) -> None:
         """Take over what the loop has told, for as long as the server runs."""
@@ -195,3 +194,14 @@ async def _body(request: Request) -> bytes:
         if len(body) > _MOST_BODY_BYTES:
             raise Refused(413, f"the body is longer than {_MOST_BODY_BYTES} bytes.")
     return body
+
+
+def _unknown(request: Request, _missing: Exception) -> Response:
+    return JSONResponse({"error": f"there is nothing at {request.url.path}; /docs lists what there is."}, 404)
+
+
+_HANDLERS: dict[Any, Callable[[Request, Exception], Response]] = {
+    Refused: _refused,
+    404: _unknown,
+    Exception: _failed,
+}

@@ -45,7 +45,7 @@ def tiny_backbone(**arguments: Any) -> Backbone:
     return Backbone(tiny_network(**arguments), "tiny", "tiny", PREPROCESS, "random")
 
 
-def tiny_subject(*, sources: int = 6, **arguments: Any) -> Subject:
+def tiny_subject(*, sources: int = 8, **arguments: Any) -> Subject:
     """A subject of the tiny network; its logits are sure enough that filters let frames through."""
     backbone = tiny_backbone(**{"sure": 2.0, **arguments})
     return Subject.in_torch(backbone, source_images=frames(sources, seed=99) if sources else None)

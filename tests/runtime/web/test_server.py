@@ -189,6 +189,12 @@ def test_what_no_button_takes_is_refused(run: Watched, action: str, body: Any, s
     assert told["error"]
 
 
+def test_a_path_that_there_is_not_is_an_error_as_every_other(run: Watched) -> None:
+    status, _, body = run.request("/nosuch")
+    assert status == 404
+    assert json.loads(body)["error"].startswith("there is nothing at /nosuch")
+
+
 def test_other_web_sites_press_no_button(run: Watched) -> None:
     assert run.press("hold", headers={"origin": "http://evil.example"})[0] == 403
     assert run.press("hold", headers={"host": "evil.example"})[0] == 421
