@@ -74,7 +74,7 @@ def test_a_child_that_is_killed_is_replaced() -> None:
 def test_a_child_that_hangs_is_ended_and_replaced(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(child_process, "_END_S", 0.05)
+    monkeypatch.setattr(child_process, "_END_S", 0.5)
     with mjpeg_server([part(jpeg(10)), STALL], [part(jpeg(20)), STALL]) as server:
         with open_source(server.uri(), settings=QUICK) as source:
             frames = source.frames()
@@ -103,7 +103,7 @@ def pretended(monkeypatch: pytest.MonkeyPatch, program: str) -> None:
 )
 def test_a_child_that_answers_garbage_is_ended(monkeypatch: pytest.MonkeyPatch, says: bytes, told: str) -> None:
     pretended(monkeypatch, f"os.write(1, {says!r}); time.sleep(1000)")
-    monkeypatch.setattr(child_process, "_END_S", 0.05)
+    monkeypatch.setattr(child_process, "_END_S", 0.5)
     with pytest.raises(SourceError, match=f"source lost: http://x/: its reader .*{told}"):
         grabber = ChildGrabber("http://x/", PATIENT, stopped=lambda: False)
         with closing(grabber):
@@ -122,7 +122,7 @@ def test_a_child_that_dies_while_opening_shows_its_last_words_without_the_passwo
 
 def test_opening_can_be_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     pretended(monkeypatch, "time.sleep(1000)")
-    monkeypatch.setattr(child_process, "_END_S", 0.05)
+    monkeypatch.setattr(child_process, "_END_S", 0.5)
     ChildGrabber("http://x/", PATIENT, stopped=lambda: True).close()
 
 
