@@ -134,7 +134,8 @@ class Tracker:
 
     def steers(self, slots: NDArray[np.int64]) -> Rows:
         """(B,) whether tokens of these domains are steered."""
-        if not self._steer or (self._restlessness > _RESTLESS and not self.held):
+        idle = not self._steer or not self._bank.tells_domains
+        if idle or (self._restlessness > _RESTLESS and not self.held):
             return np.zeros(len(slots), dtype=bool)
         domains = self._bank.domains
         return np.array([slot != SOURCE and self._trials.steers(domains[slot].number) for slot in slots])

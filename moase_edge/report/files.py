@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from moase_edge.artifact.swap import sync_folder
 from moase_edge.errors import ConfigError, StorageError
 from moase_edge.report.plain import plain_json
 
@@ -60,7 +61,7 @@ def write_bytes_atomic(path: str | os.PathLike[str], data: bytes) -> None:
                 stream.flush()
                 os.fsync(stream.fileno())
             temporary.replace(target)
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
     except OSError as exc:
         raise storage_error("write", target, exc) from exc
 
@@ -250,16 +251,6 @@ def _removed_on_failure(temporary: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename survive a power cut, where the file system can."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _write_all(descriptor: int, line: bytes) -> None:

@@ -257,6 +257,18 @@ def test_steering_that_makes_answers_surer_is_kept_up_and_told() -> None:
     assert tracker.shift(slots(1), tracker.steers(slots(1))) is not None
 
 
+def test_where_domains_are_found_all_the_time_no_frame_is_steered() -> None:
+    tracker = steering_tracker(decide=1)
+    know(tracker, frames=40)
+    for index, level in enumerate((20.0, 30.0, 40.0)):
+        show(tracker, np.full((1, C), level), 2 + NEW[[index]])
+    assert not tracker._bank.tells_domains
+    assert tracker.snapshot().restlessness < 0.25, "that would leave out steering by itself"
+    assert tracker.steers(slots(1)).tolist() == [False]
+    know(tracker, frames=40)
+    assert tracker.steers(slots(1)).tolist() == [True]
+
+
 def test_steering_that_makes_answers_less_sure_is_not() -> None:
     tracker = tracker_of(recentre=False, trials=2, **PLAIN)
     for index in range(8):
